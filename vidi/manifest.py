@@ -1,0 +1,221 @@
+"""The manifest of a model bundle (model.json): what a model is, what it may be used for, and what it was measured to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vidi.imaging.preprocess import Preprocessing
+
+FORMAT: Final = 1
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Text = Annotated[str, Field(max_length=8192)]
+
+
+class Strict(BaseModel):
+    """Base of all parts: unknown fields are refused, values are frozen and finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Code(Strict):
+    """A coded concept (DICOM PS3.3 section 8).
+
+    Attributes
+    ----------
+    value, scheme, meaning
+        Code value, coding scheme designator and meaning. A value is at most 16 characters (SH) and a meaning at most
+        64 (LO), as DICOM demands.
+    """
+
+    value: str = Field(min_length=1, max_length=16)
+    scheme: str = Field(min_length=1, max_length=16)
+    meaning: str = Field(min_length=1, max_length=64)
+
+
+class ModelClass(Strict):
+    """One output of the model: its name ("pneumonia") and what it is called in DICOM results."""
+
+    name: Name
+    code: Code
+
+
+class PreprocessingSpec(Strict):
+    """`vidi.imaging.preprocess.Preprocessing` and its digest."""
+
+    version: str = Field(max_length=64)
+    height: int = Field(ge=32, le=4096)
+    width: int = Field(ge=32, le=4096)
+    geometry: Literal["squash", "letterbox"]
+    mean: tuple[float, float, float]
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    digest: Sha256
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing) -> PreprocessingSpec:
+        """Describe a preprocessing."""
+        return cls(
+            version=preprocessing.version,
+            height=preprocessing.height,
+            width=preprocessing.width,
+            geometry=preprocessing.geometry,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            digest=preprocessing.digest,
+        )
+
+    def build(self) -> Preprocessing:
+        """Return the preprocessing that this describes."""
+        return Preprocessing(self.version, self.height, self.width, self.geometry, self.mean, self.std)
+
+
+class IntendedUse(Strict):
+    """Films that the model was made for; a film outside is refused, or marked by a site's override.
+
+    Attributes
+    ----------
+    statement
+        One or two sentences for people.
+    age_min_years, age_max_years
+        Bounds of the patient's age in years, both included; None: no bound.
+    modalities, views
+        DICOM Modality and View Position values ("CR", "DX"; "PA", "AP").
+    source_population
+        Where the training films came from.
+    content_qualification
+        DICOM Content Qualification of results (PS3.3 C.8.13.2.1.1).
+    subjects
+        What the films may show: "patient", "phantom" (Quality Control Subject, 0010,0200).
+    """
+
+    statement: Text
+    age_min_years: float | None = Field(default=None, ge=0, le=150)
+    age_max_years: float | None = Field(default=None, ge=0, le=150)
+    modalities: tuple[str, ...] = ("CR", "DX")
+    views: tuple[str, ...] = ()
+    source_population: Text = ""
+    content_qualification: Literal["RESEARCH", "PRODUCT", "SERVICE"] = "RESEARCH"
+    subjects: tuple[Literal["patient", "phantom"], ...] = Field(min_length=1)
+
+
+class SplitRule(Strict):
+    """How patients were divided, precisely enough to divide them again.
+
+    A patient's bucket is `int(sha256(salt + patient_id), 16) % 100`. A patient is held out when the bucket is below
+    `held_out_percent`, or when any of the patient's films has `held_out_value` in the column `held_out_column`; else the
+    patient belongs to validation when the bucket is below `held_out_percent + validation_percent`; else to training.
+
+    Attributes
+    ----------
+    datasets
+        Values of the manifest's `dataset` column that the rule divides. Films of other data sets were never seen.
+    """
+
+    description: Text
+    datasets: tuple[str, ...] = ()
+    salt: str = Field(default="", max_length=64)
+    held_out_percent: int = Field(default=20, ge=0, le=100)
+    validation_percent: int = Field(default=10, ge=0, le=100)
+    held_out_column: str = Field(default="", max_length=64)
+    held_out_value: str = Field(default="", max_length=64)
+
+    def bucket(self, patient_id: str) -> int:
+        """Return the patient's bucket, 0 to 99."""
+        return int(hashlib.sha256((self.salt + patient_id).encode()).hexdigest(), 16) % 100
+
+
+class Metric(Strict):
+    """A measured quality: `value` with its 95 % interval (`ci_low`, `ci_high`), measured on the films that `split` names."""
+
+    name: str = Field(min_length=1, max_length=64)
+    value: float
+    ci_low: float | None = None
+    ci_high: float | None = None
+    split: Text = ""
+
+
+class Manifest(Strict):
+    """model.json.
+
+    Attributes
+    ----------
+    format
+        Version of this schema.
+    arch
+        "vgg19" or "vgg19_bn" (torchvision's names).
+    width
+        Channel multiplier against the published architecture.
+    head
+        "fc" or "gap", see `vidi.models.vgg`.
+    classes
+        In output order, at least two, names unique.
+    weights_sha256, background_sha256
+        Digests of model.safetensors and background.safetensors.
+    calibrated
+        Whether softmax(logits / temperature) was calibrated on held-out films.
+    temperature
+        Divisor of the logits before the softmax, more than 0.
+    map_scale
+        Half-width of the fixed colour scale of maps, in units of the logit per pixel after the display smoothing;
+        0: not measured.
+    digest
+        The bundle's digest: over all other fields, and so over the digests of both files. Guards against accidents and
+        stale copies; it is no signature.
+    """
+
+    format: Literal[1] = FORMAT
+    name: Name
+    version: Name
+    arch: Literal["vgg19", "vgg19_bn"]
+    width: float = Field(gt=0, le=4)
+    batch_norm: bool
+    head: Literal["fc", "gap"]
+    classes: tuple[ModelClass, ...] = Field(min_length=2, max_length=1000)
+    preprocessing: PreprocessingSpec
+    intended_use: IntendedUse
+    training_data: Text
+    training_data_licence: Text
+    split: SplitRule
+    metrics: tuple[Metric, ...] = ()
+    weights_sha256: Sha256
+    background_sha256: Sha256
+    background_size: int = Field(ge=1, le=4096)
+    background_description: Text
+    calibrated: bool = False
+    temperature: float = Field(default=1.0, gt=0, le=1000)
+    map_scale: float = Field(default=0.0, ge=0)
+    digest: Sha256
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if self.batch_norm != (self.arch == "vgg19_bn"):
+            raise ValueError(f"arch {self.arch!r} and batch_norm {self.batch_norm} contradict each other")
+        names = [c.name for c in self.classes]
+        if len(set(names)) != len(names):
+            raise ValueError("class names are not unique")
+        if self.preprocessing.build().digest != self.preprocessing.digest:
+            raise ValueError("the preprocessing's digest does not fit its parameters")
+        return self
+
+
+def digest_of(fields: dict[str, Any]) -> str:
+    """Return the bundle digest of a manifest's JSON fields ("digest" itself is left out)."""
+    rest = {key: value for key, value in fields.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def seal(fields: dict[str, Any]) -> Manifest:
+    """Validate fields (as they stand in model.json, or as Python values) and set the digest that belongs to them.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When a field is missing, unknown or out of range.
+    """
+    draft = Manifest.model_validate({**fields, "digest": "sha256:" + "0" * 64})
+    return draft.model_copy(update={"digest": digest_of(draft.model_dump(mode="json"))})
