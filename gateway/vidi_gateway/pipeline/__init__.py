@@ -1,0 +1,1 @@
+"""What happens to a film: intake, one durable workflow, delivery. Transport-free."""

@@ -1,0 +1,207 @@
+"""Taking a film in: durable file, then journal, then the caller may say Success. Blocking, called from many threads.
+
+Nothing is decoded here: the header decides what is kept, the film's workflow does the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydicom import Dataset, dcmread
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from vidi.errors import Exhausted, InvalidInput, UnreadableImage
+from vidi.imaging.gate import check_header
+from vidi.imaging.notes import Refusal
+from vidi_gateway.objects import is_own
+from vidi_gateway.objects import source as source_of
+from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.files import Store, digest
+from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.records import PRIORITY_LIVE, Arrival, Film, FilmState, NewFilm, Verdict
+from vidi_gateway.store.site_key import SiteKey
+
+OWN_OBJECT = Refusal("OWN_OBJECT", "one of ViDi's own results: dropped")
+NOT_AN_IMAGE = Refusal("NOT_AN_IMAGE", "holds no image: dropped")
+
+
+class Fate(StrEnum):
+    """What the intake did."""
+
+    KEPT = "kept"
+    REFUSED = "refused"  # journalled with its reason, not kept
+    DUPLICATE = "duplicate"
+    COMPARING = "comparing"  # other bytes under a UID that is there: kept, and compared in the background
+    DROPPED = "dropped"  # not a film at all: counted, not journalled
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of one instance. `film_id` is "" for what was dropped; `refusal` says why it was dropped or refused."""
+
+    fate: Fate
+    film_id: str = ""
+    state: FilmState = FilmState.RECEIVED
+    refusal: Refusal | None = None
+    arrival_id: str = ""
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the same film was there already."""
+        return self.fate is Fate.DUPLICATE
+
+
+class Intake:
+    """Takes films in.
+
+    Parameters
+    ----------
+    settings
+        Limits.
+    journal, store, site_key
+        Where films go.
+    on_change
+        Called, from the caller's thread, after something was journalled.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, journal: Journal, store: Store, site_key: SiteKey, on_change: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._store = store
+        self._site_key = site_key
+        self._on_change = on_change
+        self._depth = (0.0, 0)
+        self._depth_lock = threading.Lock()
+
+    def check_room(self, incoming: int = 0) -> None:
+        """Check that a film can be taken.
+
+        Raises
+        ------
+        Exhausted
+            DISK_LOW or QUEUE_FULL.
+        """
+        if self._store.free_bytes() - incoming < self._settings.low_disk_bytes:
+            raise Exhausted("the disk is nearly full", reason="DISK_LOW", retry_after=60.0)
+        if self._queued() >= self._settings.max_queued:
+            raise Exhausted("too many films are waiting", reason="QUEUE_FULL", retry_after=10.0)
+
+    def accept(
+        self, data: bytes, *, source: str, model: str, expected_uid: str | None = None, priority: int = PRIORITY_LIVE
+    ) -> Receipt:
+        """Take in one DICOM instance; when this returns, it is durable.
+
+        Parameters
+        ----------
+        data
+            A Part 10 file.
+        source
+            How it came, such as "dimse:MODALITY1@10.0.0.5"; no patient data.
+        model
+            Model line.
+        expected_uid
+            The SOP Instance UID that the peer announced, if it did.
+        priority
+            Of its workflow.
+
+        Raises
+        ------
+        InvalidInput
+            UNREADABLE_IMAGE, INVALID_UID, TOO_LARGE: not an instance that could be kept.
+        Exhausted
+            DISK_LOW, QUEUE_FULL, STORE_FULL.
+        """
+        self.check_room(len(data))
+        if len(data) > self._settings.max_film_bytes:
+            raise InvalidInput("the instance is larger than the limit", field="dicom", reason="TOO_LARGE")
+        header = read_header(data)
+        sop_class, uid = source_of.uid(header, "SOPClassUID"), source_of.uid(header, "SOPInstanceUID")
+        if not sop_class or not uid or (expected_uid is not None and expected_uid != uid):
+            raise InvalidInput("SOP Class or Instance UID is missing or not valid", field="dicom", reason="INVALID_UID")
+        refusal = OWN_OBJECT if is_own(header) else None if _holds_image(header) else NOT_AN_IMAGE
+        if refusal:
+            self._journal.note("dropped", source=source, outcome=refusal.code)
+            return Receipt(Fate.DROPPED, refusal=refusal)
+        film_id = self._site_key.film_id(uid)
+        refusal = check_header(header)
+        file_digest = digest(data)
+        key = "" if refusal else f"films/{film_id[1:3]}/{film_id}-{file_digest[7:23]}.dcm"
+        new = NewFilm(film_id, uid, sop_class, key, file_digest, len(data), model, source, priority)
+        there = self._journal.find_film(film_id)
+        if there is None:
+            if not refusal:
+                self._store.put_durable(key, data)
+            if self._journal.add_film(new, refusal):
+                self._on_change()
+                state = FilmState.REFUSED if refusal else FilmState.RECEIVED
+                return Receipt(Fate.REFUSED if refusal else Fate.KEPT, film_id, state, refusal)
+            there = self._journal.film(film_id)  # another association was faster
+        return self._again(there, new, data, refusal)
+
+    def _again(self, there: Film, new: NewFilm, data: bytes, refusal: Refusal | None) -> Receipt:
+        """An instance whose UID is in the journal."""
+        if there.state == FilmState.REFUSED and not there.file_key:
+            if not refusal:
+                self._store.put_durable(new.file_key, data)
+            self._journal.reconsider(new, refusal)
+            self._on_change()
+            state = FilmState.REFUSED if refusal else FilmState.RECEIVED
+            return Receipt(Fate.REFUSED if refusal else Fate.KEPT, new.film_id, state, refusal)
+        if there.file_digest == new.file_digest:
+            return Receipt(Fate.DUPLICATE, there.film_id, there.state)
+        key = f"arrivals/{new.film_id[1:3]}/{new.film_id}-{new.file_digest[7:23]}.dcm"
+        arrival_id = f"{new.film_id}-{new.file_digest[7:23]}"
+        known = self._journal.arrival(arrival_id)
+        if known is None:
+            self._store.put_durable(key, data)
+            arrival = Arrival(
+                arrival_id, new.film_id, key, new.file_digest, new.file_bytes, new.source, Verdict.PENDING, 0, time.time()
+            )
+            self._journal.add_arrival(arrival)
+            self._on_change()
+        elif known.verdict == Verdict.DUPLICATE:
+            return Receipt(Fate.DUPLICATE, there.film_id, there.state)
+        return Receipt(Fate.COMPARING, there.film_id, there.state, arrival_id=arrival_id)
+
+    def _queued(self) -> int:
+        """Unfinished films, counted at most twice a second."""
+        with self._depth_lock:
+            counted, depth = self._depth
+            if time.monotonic() - counted > 0.5:
+                depth = self._journal.unfinished_count()
+                self._depth = (time.monotonic(), depth)
+            return depth
+
+
+def read_header(data: bytes) -> Dataset:
+    """Read a Part 10 file up to its pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        Not DICOM, damaged, or deflated (which may inflate without bound).
+    """
+    try:
+        stream = io.BytesIO(data)
+        read_preamble(stream, force=False)
+        meta = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise UnreadableImage("deflated transfer syntax is not accepted", field="dicom")
+        return dcmread(io.BytesIO(data), stop_before_pixels=True)
+    except UnreadableImage:
+        raise
+    except Exception:  # noqa: BLE001 - a hostile file may raise anything, and messages quote values
+        raise UnreadableImage("not a DICOM Part 10 file, or a damaged one", field="dicom") from None
+
+
+def _holds_image(header: Dataset) -> bool:
+    """Whether the instance is an image at all (image pixel module, PS3.3 C.7.6.3)."""
+    return "Rows" in header and "Columns" in header

@@ -1,0 +1,201 @@
+"""Settings of the gateway: who may send, where results go, how many films at a time."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from vidi.settings import LOOPBACK, MIB, ServiceSettings
+
+#: DICOM application entity title (PS3.5 section 6.2, VR AE): up to 16 printable characters, no backslash.
+AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
+
+ObjectKind = Literal["sr", "sc", "pm"]
+
+
+class Peer(BaseModel):
+    """Somebody who may open associations: a calling AE title at a host; "*" stands for any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ae_title: str
+    host: str
+
+    @classmethod
+    def parse(cls, text: str) -> Peer:
+        """Read "AET@host".
+
+        Raises
+        ------
+        ValueError
+            When a part is missing or not an AE title.
+        """
+        title, at, host = text.strip().rpartition("@")
+        if not at or not host or (title != "*" and not AE_TITLE.fullmatch(title)):
+            raise ValueError(f"{text!r}: a peer is written AET@host, such as PACS@10.0.0.5, *@127.0.0.1 or PACS@*")
+        return cls(ae_title=title, host=host)
+
+    def admits(self, ae_title: str, host: str) -> bool:
+        """Whether an association from this AE title and address is this peer's."""
+        return self.ae_title in ("*", ae_title) and self.host in ("*", host)
+
+
+class Destination(BaseModel):
+    """A storage SCP that receives results.
+
+    Attributes
+    ----------
+    name
+        Stable name: the outbox knows the destination by it.
+    ae_title, host, port
+        Where to connect, and as whom it is called.
+    kinds
+        Result objects that it gets: "sr" (structured report), "sc" (Secondary Capture), "pm" (Parametric Maps).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern="^[A-Za-z0-9._-]{1,64}$")
+    ae_title: str
+    host: str
+    port: int = Field(ge=1, le=65535)
+    kinds: tuple[ObjectKind, ...] = ("sr", "sc")
+
+    @field_validator("ae_title")
+    @classmethod
+    def _ae_title(cls, value: str) -> str:
+        return _checked_ae_title(value)
+
+
+class GatewaySettings(ServiceSettings):
+    """Settings of `vidi serve gateway` and `vidi serve worker`.
+
+    A gateway takes films in (DIMSE, gRPC, HTTP), a worker processes and delivers them; `role` all does both in one
+    process. Several processes need PostgreSQL and a data directory that they share.
+    """
+
+    role: Literal["all", "front", "worker"] = Field(default="all", description="Take in, process, or both.")
+    port: int = Field(default=50050, ge=0, le=65535, description="gRPC port; 0 lets the system choose.")
+    executor_id: str = Field(
+        default="", max_length=64, description="Stable name of this worker (a StatefulSet's pod name); empty: the host name."
+    )
+    database_url: str = Field(
+        default="", description="SQLAlchemy URL of the journal (postgresql://...); empty: SQLite in the data directory."
+    )
+
+    classifier_address: str = Field(default=f"{LOOPBACK}:50051", description="gRPC address of the classifier.")
+    explainer_address: str = Field(default=f"{LOOPBACK}:50052", description="gRPC address of the explainer.")
+    clusterer_address: str = Field(default=f"{LOOPBACK}:50053", description="gRPC address of the clusterer.")
+    classify_timeout: float = Field(default=120.0, gt=0, description="Deadline of one Classify in seconds.")
+    explain_timeout: float = Field(default=600.0, gt=0, description="Deadline of one Explain in seconds.")
+
+    dimse_host: str = Field(default=LOOPBACK, description="Address that the DICOM node listens on.")
+    dimse_port: int = Field(default=11112, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: no node.")
+    ae_title: str = Field(default="VIDI", description="Called AE title of the default model, and our calling AE title.")
+    ae_models: dict[str, str] = Field(
+        default_factory=dict, description='More called AE titles, each with its model: {"VIDI_PHANTOM": "severity-phantom"}.'
+    )
+    allowed_peers: Annotated[tuple[Peer, ...], NoDecode] = Field(
+        default=(Peer(ae_title="*", host="127.0.0.1"), Peer(ae_title="*", host="::1")),
+        description="Who may associate: AET@host, separated by commas; only this machine unless set.",
+    )
+    max_associations: int = Field(default=32, ge=1, description="Associations at a time; more are rejected.")
+    max_pdu_bytes: int = Field(default=128 * 1024, ge=4096, le=8 * MIB, description="Largest P-DATA PDU taken, in bytes.")
+    dimse_timeout: float = Field(default=30.0, gt=0, description="Seconds that a peer may stay silent inside a message.")
+    idle_timeout: float = Field(default=120.0, gt=0, description="Seconds that an association may stay idle.")
+
+    http_host: str = Field(default=LOOPBACK, description="Address that the HTTP server listens on.")
+    http_port: int = Field(default=8080, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: none.")
+
+    max_film_bytes: int = Field(default=64 * MIB, gt=0, description="Largest DICOM instance taken, in bytes.")
+    low_disk_bytes: int = Field(default=512 * MIB, ge=0, description="Free space below which films are refused (A700).")
+    max_queued: int = Field(default=10_000, ge=1, description="Unfinished films above which associations are refused.")
+    out_of_population: Literal["refuse", "mark"] = Field(
+        default="refuse", description="Films outside a model's intended use: refuse, or process with a warning and watermark."
+    )
+
+    concurrency: int = Field(default=2, ge=1, le=256, description="Films worked on at a time by this worker.")
+    patience_seconds: float = Field(
+        default=86_400.0, gt=0, description="How long a film waits for services that are down before it counts as failed."
+    )
+    max_attempts: int = Field(default=5, ge=1, description="Runs of a film that ends in a defect of ours before it fails.")
+    retry_cap_seconds: float = Field(default=60.0, gt=0, description="Longest pause between two attempts at a service.")
+    sweep_seconds: float = Field(default=15.0, gt=0, description="How often films without a live workflow are looked for.")
+
+    destinations: tuple[Destination, ...] = Field(default=(), description="Where results are sent, as a JSON list.")
+    delivery_attempts: int = Field(default=300, ge=1, description="Attempts at a destination before an object is set aside.")
+    delivery_cap_seconds: float = Field(default=300.0, gt=0, description="Longest pause between two attempts at a destination.")
+
+    @field_validator("allowed_peers", mode="before")
+    @classmethod
+    def _peers(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part for part in value.split(",") if part.strip()]
+        return tuple(Peer.parse(v) if isinstance(v, str) else v for v in value)
+
+    @field_validator("ae_title")
+    @classmethod
+    def _ae_title(cls, value: str) -> str:
+        return _checked_ae_title(value)
+
+    @field_validator("ae_models")
+    @classmethod
+    def _ae_models(cls, value: dict[str, str]) -> dict[str, str]:
+        return {_checked_ae_title(title): model for title, model in value.items()}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GatewaySettings:
+        names = [d.name for d in self.destinations]
+        if len(set(names)) != len(names):
+            raise ValueError("two destinations share a name")
+        if self.role != "all" and self.embedded_database:
+            raise ValueError("a gateway and workers of their own need VIDI_DATABASE_URL: SQLite is for one process")
+        return self
+
+    @property
+    def embedded_database(self) -> bool:
+        """Whether journal and workflows live in SQLite files, used by this process alone."""
+        return not self.database_url or self.database_url.startswith("sqlite")
+
+    @property
+    def journal_url(self) -> str:
+        """SQLAlchemy URL of the journal."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+
+    @property
+    def workflows_url(self) -> str:
+        """Database URL of the workflow engine's own tables."""
+        if self.embedded_database:
+            return f"sqlite:///{self.data_dir / 'workflows.sqlite3'}"
+        return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", self.database_url)
+
+    @property
+    def worker_id(self) -> str:
+        """Name under which this process's unfinished workflows are found again after a restart."""
+        if self.executor_id:
+            return self.executor_id
+        return "embedded" if self.embedded_database else socket.gethostname()
+
+    @property
+    def called_ae_titles(self) -> dict[str, str]:
+        """Model by called AE title."""
+        return {self.ae_title: self.default_model, **self.ae_models}
+
+    @property
+    def site_key_path(self) -> Path:
+        """The key that film ids are made with; shared by all processes of a site."""
+        return self.data_dir / "site.key"
+
+
+def _checked_ae_title(value: str) -> str:
+    title = value.strip()
+    if not AE_TITLE.fullmatch(title):
+        raise ValueError(f"{value!r} is no AE title: up to 16 printable ASCII characters without backslash")
+    return title

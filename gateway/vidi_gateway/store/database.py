@@ -1,0 +1,81 @@
+"""One SQLAlchemy engine for the journal: SQLite (WAL, one writer at a time) or PostgreSQL, same code above."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+
+from vidi_gateway.store.schema import metadata
+
+_WRITES = "vidi_writes"
+_SCHEMA_LOCK = 0x56694469  # "ViDi": any number that is always the same
+
+
+class Database:
+    """Connections to the journal. Blocking: call it from a thread.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL, `sqlite:///...` or `postgresql+psycopg://...`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url) if self._sqlite else sa.create_engine(url, pool_pre_ping=True)
+
+    def create_schema(self) -> None:
+        """Create missing tables; safe when several processes start at once."""
+        with self.write() as connection:
+            if not self._sqlite:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+            metadata.create_all(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction that writes; durable when the block ends."""
+        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def insert_new(self, connection: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> int:
+        """Insert rows that are not there yet (by any unique key); return how many were new."""
+        if not rows:
+            return 0
+        insert: Any = sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+        count = 0
+        for row in rows:
+            count += connection.execute(insert.values(**row).on_conflict_do_nothing()).rowcount
+        return count
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where sqlite3 guesses
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A writer takes its lock first: upgrading a read lock fails at once when another writer is there.
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

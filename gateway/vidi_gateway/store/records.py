@@ -1,0 +1,240 @@
+"""What the journal says, as plain values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from vidi.imaging.geometry import Affine
+from vidi.imaging.notes import Note
+
+#: Lower runs first (1 to 2^31).
+PRIORITY_LIVE = 1
+PRIORITY_BULK = 100
+
+
+class FilmState(StrEnum):
+    """Where a film stands, or its analysis on one model line."""
+
+    RECEIVED = "received"
+    PROCESSING = "processing"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in (FilmState.RECEIVED, FilmState.PROCESSING)
+
+
+class DeliveryState(StrEnum):
+    """Where an object stands with one destination."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DEAD = "dead"
+
+
+class Verdict(StrEnum):
+    """What became of other bytes under a SOP Instance UID that was there already."""
+
+    PENDING = "pending"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True)
+class NewFilm:
+    """A film to be journalled. `source` says how it came ("dimse:AET@host"); `file_key` is "" when it was not kept."""
+
+    film_id: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    file_key: str
+    file_digest: str
+    file_bytes: int
+    model: str
+    source: str
+    priority: int = PRIORITY_LIVE
+
+
+@dataclass(frozen=True)
+class Film:
+    """A row of `films`."""
+
+    film_id: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    file_key: str
+    file_digest: str
+    file_bytes: int
+    pixel_digest: str
+    identity_digest: str
+    state: FilmState
+    reason_code: str
+    reason: str
+    model: str
+    source: str
+    revision: int
+    received_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """One class of a result: see `vidi.api.gateway.v1.ClassResult`."""
+
+    name: str
+    probability: float
+    logit: float
+    additivity_residual: float
+    favorable_sum: float
+    glum_sum: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A result without its arrays: see `vidi.api.gateway.v1.FilmResult`."""
+
+    prediction: str
+    classes: tuple[ClassSummary, ...]
+    calibrated: bool
+    cache_hit: bool
+    explanation_key: str
+    background_digest: str
+    method: str
+    map_to_film: Affine
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self) -> str:
+        """Return JSON for the journal."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Summary:
+        """Read what `to_json` returned."""
+        values: dict[str, Any] = json.loads(text)
+        values["classes"] = tuple(ClassSummary(**c) for c in values["classes"])
+        values["notes"] = tuple(Note(**n) for n in values["notes"])
+        values["map_to_film"] = Affine(**values["map_to_film"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A row of `analyses`: a film on one model line."""
+
+    analysis_id: str
+    film_id: str
+    model: str
+    model_version: str
+    model_digest: str
+    state: FilmState
+    reason_code: str
+    reason: str
+    priority: int
+    run: int
+    attempts: int
+    waits: int
+    enqueued_at: float | None
+    created_at: float
+    updated_at: float
+    outcome_key: str
+    outcome_digest: str
+    summary: Summary | None
+
+    @property
+    def workflow_id(self) -> str:
+        """Id of the workflow of the current run. Deterministic: enqueueing twice starts one workflow."""
+        return f"{self.analysis_id}.{self.run}"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One object at one destination."""
+
+    destination: str
+    state: DeliveryState
+    attempts: int
+    last_error: str
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One result object. `key` names its bytes in the store."""
+
+    film_id: str
+    uid: str
+    kind: str
+    model_digest: str
+    sop_class_uid: str
+    media_type: str
+    key: str
+    digest: str
+    size_bytes: int
+    class_name: str = ""
+    sign: str = ""
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilmRecord:
+    """A film with its result on one model line: by default the line that it arrived on.
+
+    `analysis` is None for a film that was refused on arrival or quarantined. `objects` are those of `analysis`.
+    """
+
+    film: Film
+    analysis: Analysis | None = None
+    objects: tuple[StoredObject, ...] = field(default=())
+
+    @property
+    def film_id(self) -> str:
+        """The film's id."""
+        return self.film.film_id
+
+    @property
+    def state(self) -> FilmState:
+        """The film's state."""
+        return self.film.state
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A row of `arrivals`."""
+
+    arrival_id: str
+    film_id: str
+    file_key: str
+    file_digest: str
+    file_bytes: int
+    source: str
+    verdict: Verdict
+    attempts: int
+    received_at: float
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """An object that is due at a destination."""
+
+    id: int
+    film_id: str
+    uid: str
+    destination: str
+    key: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A film changed: `revision` counts its changes from 1."""
+
+    film_id: str
+    revision: int
+    state: FilmState
+    updated_at: float
