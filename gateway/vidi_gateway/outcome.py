@@ -161,6 +161,8 @@ class FilmOutcome:
         Whether the film lies outside the model's intended use and was processed by a site's override.
     attribution_vector
         The maps sum-pooled to 14 x 14 in class order, float32, length 196 x classes.
+    seen
+        What the model saw: the film on the maps' grid, float32 in 0..1; empty where it was not kept. Galleries show it.
     """
 
     model: ModelInfo
@@ -177,6 +179,7 @@ class FilmOutcome:
     notes: tuple[Note, ...] = ()
     out_of_population: bool = False
     attribution_vector: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    seen: Map = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
         """Check what every object relies on.
@@ -245,10 +248,10 @@ class FilmOutcome:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 head = json.loads(archive["outcome"].tobytes())
-                maps, vector = archive["maps"], archive["attribution_vector"]
+                maps, vector, seen = archive["maps"], archive["attribution_vector"], archive["seen"]
             if head.pop("format") != FORMAT:
                 raise InvalidInput("an outcome file of another format version")
-            return cls._from_parts(head, maps, vector)
+            return cls._from_parts(head, maps, vector, seen)
         except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as e:
             raise InvalidInput("a damaged outcome file") from e
         except (zipfile.BadZipFile, zlib.error) as e:
@@ -283,11 +286,12 @@ class FilmOutcome:
             {k: asdict(v) if isinstance(v, Code) else v for k, v in vars(c).items() if k != "map"} for c in self.classes
         ]
         maps = np.stack([c.map for c in self.classes])
-        return head, {"maps": maps, "attribution_vector": np.asarray(self.attribution_vector, np.float32)}
+        vector, seen = np.asarray(self.attribution_vector, np.float32), np.asarray(self.seen, np.float32)
+        return head, {"maps": maps, "attribution_vector": vector, "seen": seen}
 
     @classmethod
     def _from_parts(
-        cls, head: Mapping[str, Any], maps: npt.NDArray[np.float32], vector: npt.NDArray[np.float32]
+        cls, head: Mapping[str, Any], maps: Map, vector: npt.NDArray[np.float32], seen: Map
     ) -> FilmOutcome:
         rest = {k: v for k, v in head.items() if k not in ("model", "map_to_film", "notes", "classes")}
         classes = tuple(
@@ -299,5 +303,6 @@ class FilmOutcome:
             map_to_film=Affine(**head["map_to_film"]),
             notes=tuple(Note(**n) for n in head["notes"]),
             attribution_vector=vector,
+            seen=seen,
             **rest,
         )
