@@ -93,6 +93,7 @@ class GatewaySettings(ServiceSettings):
     clusterer_address: str = Field(default=f"{LOOPBACK}:50053", description="gRPC address of the clusterer.")
     classify_timeout: float = Field(default=120.0, gt=0, description="Deadline of one Classify in seconds.")
     explain_timeout: float = Field(default=600.0, gt=0, description="Deadline of one Explain in seconds.")
+    cluster_timeout: float = Field(default=1800.0, gt=0, description="Deadline of one sweep or fit in seconds.")
 
     dimse_host: str = Field(default=LOOPBACK, description="Address that the DICOM node listens on.")
     dimse_port: int = Field(default=11112, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: no node.")

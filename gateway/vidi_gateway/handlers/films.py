@@ -268,18 +268,19 @@ class Films:
 
     async def _compared(self, receipt: Receipt) -> Receipt:
         """Wait until a worker has compared the pixels."""
-        event = self._changes.listener()
-        while True:
-            arrival = await self._threads.run(self._journal.arrival, receipt.arrival_id)
-            if arrival is None or arrival.verdict == Verdict.DUPLICATE:
-                film = await self._threads.run(self._journal.film, receipt.film_id)
-                return Receipt(Fate.DUPLICATE, receipt.film_id, film.state)
-            if arrival.verdict == Verdict.QUARANTINED:
-                message = "another film came under the same SOP Instance UID: it was set aside"
-                raise AlreadyExists("film", receipt.film_id, message)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), 1.0)
-            event.clear()
+        with self._changes.listener() as changed:
+            while True:
+                arrival = await self._threads.run(self._journal.arrival, receipt.arrival_id)
+                if arrival is None or arrival.verdict in (Verdict.DUPLICATE, Verdict.REPLACED):
+                    film = await self._threads.run(self._journal.film, receipt.film_id)
+                    replaced = arrival is not None and arrival.verdict == Verdict.REPLACED
+                    return Receipt(Fate.KEPT if replaced else Fate.DUPLICATE, receipt.film_id, film.state)
+                if arrival.verdict == Verdict.QUARANTINED:
+                    message = "another film came under the same SOP Instance UID: it was set aside"
+                    raise AlreadyExists("film", receipt.film_id, message)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), 1.0)
+                changed.clear()
 
 
 def _settled(record: FilmRecord, model: str) -> bool:

@@ -44,6 +44,7 @@ class Verdict(StrEnum):
 
     PENDING = "pending"
     DUPLICATE = "duplicate"
+    REPLACED = "replaced"  # what was there could not be read, what came can
     QUARANTINED = "quarantined"
 
 

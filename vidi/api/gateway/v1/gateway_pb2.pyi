@@ -74,20 +74,26 @@ class SubmitInstanceRequest(_message.Message):
     def __init__(self, dicom: _Optional[bytes] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
 
 class SubmitInstanceResponse(_message.Message):
-    __slots__ = ("film_id", "state", "duplicate")
+    __slots__ = ("film_id", "state", "duplicate", "reason_code", "reason")
     FILM_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     film_id: str
     state: FilmState
     duplicate: bool
-    def __init__(self, film_id: _Optional[str] = ..., state: _Optional[_Union[FilmState, str]] = ..., duplicate: _Optional[bool] = ...) -> None: ...
+    reason_code: str
+    reason: str
+    def __init__(self, film_id: _Optional[str] = ..., state: _Optional[_Union[FilmState, str]] = ..., duplicate: _Optional[bool] = ..., reason_code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GetResultRequest(_message.Message):
-    __slots__ = ("film_id",)
+    __slots__ = ("film_id", "model")
     FILM_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     film_id: str
-    def __init__(self, film_id: _Optional[str] = ...) -> None: ...
+    model: _common_pb2.ModelRef
+    def __init__(self, film_id: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("destination", "state", "attempts", "last_error")
@@ -196,10 +202,12 @@ class GetResultResponse(_message.Message):
     def __init__(self, film: _Optional[_Union[Film, _Mapping]] = ...) -> None: ...
 
 class WatchResultsRequest(_message.Message):
-    __slots__ = ("film_ids",)
+    __slots__ = ("film_ids", "model")
     FILM_IDS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     film_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, film_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    model: _common_pb2.ModelRef
+    def __init__(self, film_ids: _Optional[_Iterable[str]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
 
 class WatchResultsResponse(_message.Message):
     __slots__ = ("film",)
