@@ -1,0 +1,26 @@
+"""Settings of the clusterer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from vidi.settings import MIB, ServiceSettings
+
+
+class ClustererSettings(ServiceSettings):
+    """Settings of the clusterer (`VIDI_...`)."""
+
+    queue_size: int = Field(default=16, ge=1, description="Calls that may wait for the one that computes.")
+    max_vector_bytes: int = Field(
+        default=1024 * MIB,
+        gt=0,
+        description="Vector data (float32) that all running calls together may hold; the peak is about three times as much.",
+    )
+    assign_concurrency: int = Field(default=4, ge=1, description="Batches of one Assign stream worked on at a time.")
+
+    @property
+    def store_dir(self) -> Path:
+        """Where clusterings lie, one directory each."""
+        return self.data_dir / "clusterings"
