@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vidi_gateway.objects.build import BuildOptions, BuiltObject, build_all
+from vidi_gateway.objects.build import BuiltObject, build_all
+from vidi_gateway.objects.common import BuildOptions
 from vidi_gateway.objects.identity import identity_digest
 from vidi_gateway.objects.own import is_own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +94,8 @@ class Film:
         The film's PatientOrientation, None when unknown.
     shape
         Rows and columns of the film.
+    lossy
+        What the header says of lossy compression: what derives from a lossy film is lossy (PS3.3 C.7.6.1.1.5).
     """
 
     base: Dataset
@@ -103,6 +106,7 @@ class Film:
     spacing: tuple[float, float] | None
     orientation: tuple[str, str] | None
     shape: tuple[int, int]
+    lossy: Dataset
 
     def uid(self, kind: str, *parts: str) -> UID:
         """Return the deterministic UID of something that belongs to these results."""
@@ -129,12 +133,14 @@ def film_of(
     )
     identity = identity_digest(header)
     base = _base(header, image, identity, film_digest, options)
+    lossy, spacing, orientation = _lossy(header), source.spacing(header), source.patient_orientation(header)
     fingerprint = uids.digest_of(
         uids.BUILDER_VERSION,
         (highdicom.__version__, pydicom.__version__),
         (image.sop_instance_uid, image.sop_class_uid, image.series_instance_uid, image.study_instance_uid),
         identity,
-        [f"{int(e.tag):08x} {e.value}" for e in base if e.VR != "SQ"],
+        [f"{int(e.tag):08x} {e.value}" for e in (*base, *lossy) if e.VR != "SQ"],
+        (str(spacing), str(orientation)),
         film_digest,
         outcome.explanation_key,
         outcome.digest,
@@ -147,9 +153,10 @@ def film_of(
         outcome=outcome,
         options=options,
         fingerprint=fingerprint,
-        spacing=source.spacing(header),
-        orientation=source.patient_orientation(header),
+        spacing=spacing,
+        orientation=orientation,
         shape=shape,
+        lossy=lossy,
     )
 
 
@@ -228,6 +235,19 @@ def decimal(value: float) -> str:
         digits -= 1
         text = f"{value:.{digits}g}"
     return text
+
+
+def _lossy(header: Dataset) -> Dataset:
+    ds = Dataset()
+    ds.LossyImageCompression = source.code_string(header, "LossyImageCompression", ("00", "01")) or "00"
+    if ds.LossyImageCompression == "01":
+        ratios = source.numbers(header, "LossyImageCompressionRatio")
+        if ratios and all(1.0 <= r <= 1e6 for r in ratios):
+            ds.LossyImageCompressionRatio = [decimal(r) for r in ratios]
+            methods = [m.upper() for m in source.texts(header, "LossyImageCompressionMethod")]
+            if len(methods) == len(ratios) and all(re.fullmatch(r"[A-Z0-9_ ]{1,16}", m) for m in methods):
+                ds.LossyImageCompressionMethod = methods
+    return ds
 
 
 def _base(header: Dataset, image: SourceImage, identity: str, film_digest: str, options: BuildOptions) -> Dataset:

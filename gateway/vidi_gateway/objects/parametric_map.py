@@ -55,7 +55,7 @@ def build(film: Film, outcome: ClassOutcome, sign: Sign) -> Dataset:
     ds.ContentLabel = content_label(outcome, sign)
     ds.ContentDescription = codes.short(f"{sign.capitalize()} attribution, model class '{name}'")
     ds.ContentCreatorName = "ViDi^^^^"
-    ds.LossyImageCompression = "00"
+    ds.update(film.lossy)
     ds.BurnedInAnnotation = "NO"
     ds.RecognizableVisualFeatures = "NO"
     ds.PixelPresentation = "MONOCHROME"

@@ -47,6 +47,7 @@ def build(film: Film, rgb: RGB) -> Dataset:
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.BurnedInAnnotation = "NO"
+    ds.update(film.lossy)
     ds.PatientOrientation = list(film.orientation) if film.orientation else ""
     ds.BodyPartExamined = "CHEST"
     ds.ImageComments = common.NOT_FOR_DIAGNOSIS

@@ -86,6 +86,15 @@ def age(header: Dataset) -> str:
     return value if re.fullmatch(r"\d{3}[DWMY]", value, re.ASCII) else ""
 
 
+def numbers(header: Dataset, keyword: str) -> tuple[float, ...]:
+    """Return the values of a decimal string; empty when there is none, or one is not a finite number."""
+    try:
+        values = tuple(float(v) for v in texts(header, keyword))
+    except ValueError:
+        return ()
+    return values if all(map(math.isfinite, values)) else ()
+
+
 def utc_offset(header: Dataset) -> timezone | None:
     """Return the time zone that the header's dates and times are in, None when it says nothing valid."""
     match = re.fullmatch(r"([+-])(\d{2})([0-5]\d)", text(header, "TimezoneOffsetFromUTC"), re.ASCII)
@@ -101,11 +110,8 @@ def spacing(header: Dataset) -> tuple[float, float] | None:
     PixelSpacing first, else ImagerPixelSpacing (at the detector, PS3.3 10.7.1.3).
     """
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        try:
-            values = [float(v) for v in texts(header, keyword)]
-        except ValueError:
-            continue
-        if len(values) == 2 and all(math.isfinite(v) and 1e-4 <= v <= 1e3 for v in values):
+        values = numbers(header, keyword)
+        if len(values) == 2 and all(1e-4 <= v <= 1e3 for v in values):
             return values[0], values[1]
     return None
 

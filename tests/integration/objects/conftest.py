@@ -1,0 +1,150 @@
+"""A real Orthanc on ephemeral ports, and objects to store in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation
+
+from vidi.imaging.geometry import Affine
+from vidi.imaging.notes import Note
+from vidi_gateway.objects import BuildOptions, BuiltObject, build_all
+from vidi_gateway.outcome import ClassOutcome, Code, FilmOutcome, ModelInfo
+
+NAME = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc."""
+
+    http: str
+    dicom_port: int
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.http + path, timeout=30) as answer:
+            return bytes(answer.read())
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path))
+
+    def find(self, sop_instance_uid: str) -> str:
+        """Orthanc's id of an instance."""
+        request = urllib.request.Request(self.http + "/tools/lookup", sop_instance_uid.encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found = [item["ID"] for item in json.load(answer) if item["Type"] == "Instance"]
+        assert len(found) == 1, found
+        return str(found[0])
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """Starts Orthanc and stops it by its own pid."""
+    program = shutil.which("Orthanc")
+    assert program, "Orthanc is needed (Debian package orthanc)"
+    directory = tmp_path_factory.mktemp("orthanc")
+    http, dicom = _free_port(), _free_port()
+    plugins = Path("/usr/share/orthanc/plugins")
+    config = {
+        "Name": "ARCHIVE",
+        "StorageDirectory": str(directory / "storage"),
+        "IndexDirectory": str(directory / "storage"),
+        "HttpPort": http,
+        "DicomPort": dicom,
+        "DicomAet": "ARCHIVE",
+        "DicomCheckCalledAet": True,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DefaultEncoding": "Utf8",
+        "Plugins": [str(plugins)] if plugins.is_dir() else [],
+        "DicomWeb": {"Enable": True},
+    }
+    path = directory / "config.json"
+    path.write_text(json.dumps(config))
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([program, str(path)], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        running = Orthanc(f"http://127.0.0.1:{http}", dicom)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                running.get("/system")
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert process.poll() is None and time.monotonic() < deadline, (directory / "log").read_text()[-2000:]
+                time.sleep(0.2)
+        yield running
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def outcome() -> FilmOutcome:
+    """Two classes."""
+    rng = np.random.default_rng(3)
+
+    def one(i: int, name: str, code: Code) -> ClassOutcome:
+        m = rng.normal(0, 0.01, (224, 224)).astype(np.float32)
+        favorable, glum = float(m[m > 0].sum(dtype=np.float64)), float(m[m < 0].sum(dtype=np.float64))
+        return ClassOutcome(name, i, code, 0.4 + 0.2 * i, 0.1, 0.0, m, favorable + glum, favorable, glum, 1e-7)
+
+    return FilmOutcome(
+        model=ModelInfo("m", "1", "sha256:" + "1" * 64, map_scale=0.01),
+        classes=(
+            one(0, "normal", Code("NORMAL", "99VIDI", "Model class")),
+            one(1, "pneumonia", Code("233604007", "SCT", "Pneumonia")),
+        ),
+        top=1,
+        target="logit",
+        engine="shap",
+        engine_version="0.51.0",
+        precision="float32",
+        references=8,
+        background_digest="sha256:" + "2" * 64,
+        explanation_key="3" * 64,
+        map_to_film=Affine.between_grids((224, 224), (260, 240)),
+        notes=(Note("AGE_UNKNOWN", "The header gives no age."),),
+    )
+
+
+@pytest.fixture(scope="module")
+def objects(outcome: FilmOutcome) -> list[BuiltObject]:
+    """All DICOM objects of one film whose patient has a Japanese name."""
+    header = Dataset()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    header.SOPClassUID = DigitalXRayImageStorageForPresentation
+    header.SOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
+    header.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.2"
+    header.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.3"
+    header.PatientName = NAME
+    header.PatientID = "J-1"
+    header.StudyDate = "20240102"
+    header.PatientOrientation = ["L", "F"]
+    film = np.linspace(0, 1, 260 * 240, dtype=np.float32).reshape(260, 240)
+    options = BuildOptions(created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), kinds=("sr", "pm", "sc"))
+    return build_all(header, film, outcome, options)

@@ -1,0 +1,75 @@
+"""Every object, from every kind of header, judged by tools that are not ViDi's."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from PIL import Image
+from pydicom import Dataset
+
+from vidi_gateway.objects import BuildOptions, build_all, is_own
+from vidi_gateway.outcome import FilmOutcome
+
+Pixels = npt.NDArray[np.float32]
+
+
+def test_every_object_is_valid_dicom(
+    named_header: tuple[Dataset, str],
+    film: Pixels,
+    make_outcome: Callable[..., FilmOutcome],
+    options: BuildOptions,
+    dciodvfy: Callable[[bytes], list[str]],
+) -> None:
+    header, name = named_header
+    built = build_all(header, film, make_outcome(), options)
+    assert [o.kind for o in built] == ["sr", "pm", "pm", "pm", "pm", "sc", "png"]
+    for o in built[:-1]:
+        assert dciodvfy(o.data) == []
+        ds = pydicom.dcmread(io.BytesIO(o.data))
+        assert (str(ds.SOPInstanceUID), str(ds.SOPClassUID)) == (o.sop_instance_uid, o.sop_class_uid)
+        assert ds.file_meta.MediaStorageSOPInstanceUID == ds.SOPInstanceUID
+        assert ds.StudyInstanceUID == header.StudyInstanceUID
+        assert str(ds.PatientName) == name
+        assert ds.PatientID == header.get("PatientID", "")
+        assert ds.AccessionNumber == header.get("AccessionNumber", "")
+        assert ds.SeriesDescription.startswith("AI ") and ds.SeriesNumber >= 9000
+        assert is_own(ds)
+        assert ds.Manufacturer == "ViDi" and ds.SoftwareVersions and ds.DeviceSerialNumber
+
+
+def test_other_readers_read_them(
+    named_header: tuple[Dataset, str],
+    film: Pixels,
+    make_outcome: Callable[..., FilmOutcome],
+    options: BuildOptions,
+    tmp_path: Path,
+) -> None:
+    built = build_all(named_header[0], film, make_outcome(), options)
+    paths = [tmp_path / f"{i}.dcm" for i in range(len(built))]
+    for path, o in zip(paths, built, strict=True):
+        path.write_bytes(o.data)
+
+    report = highdicom.sr.srread(paths[0])
+    assert isinstance(report.content, highdicom.sr.MeasurementReport)
+    groups = report.content.get_image_measurement_groups()
+    assert [g.tracking_identifier for g in groups] == ["ViDi result", "ViDi class normal", "ViDi class pneumonia"]
+    dump = subprocess.run(["dsrdump", "-Er", paths[0]], capture_output=True, timeout=60, check=True)
+    assert b"Verification Flag   : UNVERIFIED" in dump.stdout
+
+    pm = highdicom.imread(paths[1])
+    assert pm.get_raw_frame(1).shape == (224, 224)
+
+    capture = built[-2]
+    assert capture.kind == "sc"
+    out = tmp_path / "capture.ppm"
+    subprocess.run(["dcm2pnm", "+op", paths[-2], out], capture_output=True, timeout=60, check=True)
+    seen = np.asarray(Image.open(out))
+    assert np.array_equal(seen, np.asarray(Image.open(io.BytesIO(built[-1].data))))
+    assert np.array_equal(seen, pydicom.dcmread(paths[-2]).pixel_array)
