@@ -12,6 +12,7 @@ from vidi_gateway.clients import Services
 from vidi_gateway.outcome import FilmOutcome
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.intake import Fate, Intake, Receipt
+from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.journal import Journal, analysis_id
 from vidi_gateway.store.outbox import Outbox
@@ -34,7 +35,7 @@ class Films:
     ----------
     default_model
         Model line of films that name none.
-    intake, journal, outbox, store
+    intake, journal, arrivals, outbox, store
         Where films go and stand.
     services
         Asked whether a model exists.
@@ -50,6 +51,7 @@ class Films:
         default_model: str,
         intake: Intake,
         journal: Journal,
+        arrivals: Arrivals,
         outbox: Outbox,
         store: Store,
         services: Services,
@@ -59,6 +61,7 @@ class Films:
         self._default_model = default_model
         self._intake = intake
         self._journal = journal
+        self._arrivals = arrivals
         self._outbox = outbox
         self._store = store
         self._services = services
@@ -270,7 +273,7 @@ class Films:
         """Wait until a worker has compared the pixels."""
         with self._changes.listener() as changed:
             while True:
-                arrival = await self._threads.run(self._journal.arrival, receipt.arrival_id)
+                arrival = await self._threads.run(self._arrivals.find, receipt.arrival_id)
                 if arrival is None or arrival.verdict in (Verdict.DUPLICATE, Verdict.REPLACED):
                     film = await self._threads.run(self._journal.film, receipt.film_id)
                     replaced = arrival is not None and arrival.verdict == Verdict.REPLACED

@@ -75,8 +75,8 @@ class JobHandler:
             Another digest of the model is loaded.
         """
         line = model or self._default_model
-        await self._services.model(line, digest)
-        job_id = await self._threads.run(self._jobs.create, film_ids, line)
+        ref = (await self._services.model(line, digest)).ref
+        job_id = await self._threads.run(self._jobs.create, film_ids, ref.name, ref.version, ref.digest)
         self._wake.set()
         return await self.get(job_id)
 

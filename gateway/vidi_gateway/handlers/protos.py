@@ -128,5 +128,5 @@ def job(value: Job) -> gateway_pb2.Job:
         failed=value.failed,
         cancelled=value.left_out,
         create_time=timestamp(value.created_at),
-        model=common_pb2.ModelRef(name=value.model),
+        model=common_pb2.ModelRef(name=value.model, version=value.model_version, digest=value.model_digest),
     )

@@ -220,6 +220,7 @@ class Job(BaseModel):
     id: str
     state: jobs.JobState
     model: str
+    model_digest: str
     total: int
     done: int
     failed: int
@@ -233,6 +234,7 @@ class Job(BaseModel):
             id=value.job_id,
             state=value.state,
             model=value.model,
+            model_digest=value.model_digest,
             total=value.total,
             done=value.done,
             failed=value.failed,

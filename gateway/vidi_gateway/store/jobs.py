@@ -32,6 +32,8 @@ class Job:
     job_id: str
     state: JobState
     model: str
+    model_version: str
+    model_digest: str
     total: int
     done: int
     failed: int
@@ -51,8 +53,8 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, film_ids: Sequence[str], model: str) -> str:
-        """Store a job and return its id; nothing runs yet.
+    def create(self, film_ids: Sequence[str], model: str, version: str, model_digest: str) -> str:
+        """Store a job and return its id; nothing runs yet. `model_digest` is what the model line has loaded now.
 
         Raises
         ------
@@ -66,7 +68,8 @@ class Jobs:
         job_id = f"j{secrets.token_hex(10)}"
         with self._database.write() as connection:
             require_films(connection, film_ids)
-            connection.execute(jobs.insert().values(job_id=job_id, model=model, created_at=time.time()))
+            row = {"job_id": job_id, "model": model, "model_version": version, "model_digest": model_digest}
+            connection.execute(jobs.insert().values(**row, created_at=time.time()))
             connection.execute(job_films.insert(), [{"job_id": job_id, "film_id": f} for f in film_ids])
         return job_id
 
@@ -100,7 +103,8 @@ class Jobs:
         left_out = counts.get("left_out", 0)
         ended = done + failed + left_out == total
         job_state = JobState.CANCELLED if row.cancelled else JobState.DONE if ended else JobState.RUNNING
-        return Job(job_id, job_state, row.model, total, done, failed, left_out, row.created_at)
+        pinned = (row.model, row.model_version, row.model_digest)
+        return Job(job_id, job_state, *pinned, total, done, failed, left_out, row.created_at)
 
     def next_films(self, limit: int) -> list[tuple[str, str, str]]:
         """Return up to `limit` films that running jobs have not asked for yet, oldest job first: (job, film, model)."""

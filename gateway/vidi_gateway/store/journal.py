@@ -18,7 +18,6 @@ from vidi_gateway.store.database import Database
 from vidi_gateway.store.records import (
     PRIORITY_BULK,
     Analysis,
-    Arrival,
     Change,
     Delivery,
     DeliveryState,
@@ -28,9 +27,8 @@ from vidi_gateway.store.records import (
     NewFilm,
     StoredObject,
     Summary,
-    Verdict,
 )
-from vidi_gateway.store.schema import analyses, arrivals, audit, films, objects, outbox
+from vidi_gateway.store.schema import analyses, films, objects, outbox
 
 UNFINISHED = (FilmState.RECEIVED, FilmState.PROCESSING)
 
@@ -41,7 +39,7 @@ def analysis_id(film_id: str, model: str) -> str:
 
 
 class Journal:
-    """Films, analyses, results, arrivals and audit."""
+    """Films, analyses and results."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -52,7 +50,7 @@ class Journal:
         """Journal a film, to be analysed unless it is refused. Returns False when its id is there already."""
         now = time.time()
         with self.database.write() as c:
-            return self._insert_film(c, new, refusal, now)
+            return self.insert_film(c, new, refusal, now)
 
     def reconsider(self, new: NewFilm, refusal: Refusal | None) -> None:
         """Judge anew a film that was refused on arrival and not kept: it came again, the rules may have changed."""
@@ -85,21 +83,6 @@ class Journal:
                 raise InvalidInput("a quarantined film is not analysed", reason="QUARANTINED")
             self._insert_analysis(c, film_id, model, priority, now)
         return analysis_id(film_id, model)
-
-    def add_arrival(self, arrival: Arrival) -> bool:
-        """Journal other bytes under a SOP Instance UID that is there. Returns False when these bytes came before."""
-        with self.database.write() as c:
-            return bool(self.database.insert_new(c, arrivals, asdict(arrival)))
-
-    def settle_arrival(self, arrival_id: str, verdict: Verdict, quarantined: NewFilm | None, reason: Refusal | None) -> None:
-        """Record what an arrival is; a quarantined one becomes a film of its own that is set aside."""
-        now = time.time()
-        with self.database.write() as c:
-            where = (arrivals.c.arrival_id == arrival_id) & (arrivals.c.verdict == Verdict.PENDING)
-            if not c.execute(arrivals.update().where(where).values(verdict=verdict)).rowcount:
-                return
-            if quarantined and reason:
-                self._insert_film(c, quarantined, reason, now, state=FilmState.QUARANTINED)
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -212,6 +195,12 @@ class Journal:
         with self.database.read() as c:
             return [_analysis(r) for r in c.execute(analyses.select().where(where).order_by(*order).limit(limit)).mappings()]
 
+    def queued_count(self) -> int:
+        """Number of unfinished analyses that a workflow was started for."""
+        where = analyses.c.state.in_(UNFINISHED) & analyses.c.enqueued_at.is_not(None)
+        with self.database.read() as c:
+            return int(c.execute(sa.select(sa.func.count()).select_from(analyses).where(where)).scalar_one())
+
     def mark_queued(self, ids: Iterable[tuple[str, int]]) -> None:
         """Note that the workflows of these (analysis id, run) exist."""
         now = time.time()
@@ -233,7 +222,7 @@ class Journal:
             row = c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().first()
             if not row or row["run"] != run or FilmState(row["state"]).final:
                 return None
-            self._move(c, row, FilmState.PROCESSING, now, attempts=row["attempts"] + 1)
+            self.move(c, row, FilmState.PROCESSING, now, attempts=row["attempts"] + 1)
             return _analysis(c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().one())
 
     def note_wait(self, analysis_id: str) -> None:
@@ -260,7 +249,7 @@ class Journal:
         with self.database.write() as c:
             row = self._unfinished(c, analysis_id, run)
             if row:
-                self._move(c, row, state, now, reason_code=code, reason=message)
+                self.move(c, row, state, now, reason_code=code, reason=message)
             return row is not None
 
     def finish(
@@ -299,7 +288,7 @@ class Journal:
             if not row:
                 return False
             values = {"outcome_key": outcome_key, "outcome_digest": outcome_digest, "summary": summary.to_json()}
-            self._move(c, row, FilmState.DONE, now, reason_code="", reason="", **values)
+            self.move(c, row, FilmState.DONE, now, reason_code="", reason="", **values)
             for position, result in enumerate(results):
                 fields = {k: v for k, v in asdict(result).items() if k != "deliveries"}
                 more = {"analysis_id": analysis_id, "position": position, "created_at": now}
@@ -320,40 +309,15 @@ class Journal:
             if not row or row["run"] != run or FilmState(row["state"]).final != fresh:
                 return False
             values = {"run": run + 1, "enqueued_at": None} | ({"attempts": 0, "waits": 0} if fresh else {})
-            self._move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **values)
+            self.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **values)
             return True
-
-    # ---- arrivals -------------------------------------------------------------------------------------------------
-
-    def pending_arrivals(self, limit: int = 100) -> list[Arrival]:
-        """Return arrivals that are not compared yet, in order."""
-        query = arrivals.select().where(arrivals.c.verdict == Verdict.PENDING).order_by(arrivals.c.received_at).limit(limit)
-        with self.database.read() as c:
-            return [_arrival(r) for r in c.execute(query).mappings()]
-
-    def arrival(self, arrival_id: str) -> Arrival | None:
-        """Return an arrival, if it is there."""
-        with self.database.read() as c:
-            row = c.execute(arrivals.select().where(arrivals.c.arrival_id == arrival_id)).mappings().first()
-        return _arrival(row) if row else None
-
-    # ---- audit ----------------------------------------------------------------------------------------------------
-
-    def note(self, event: str, *, film_id: str = "", source: str = "", outcome: str = "") -> None:
-        """Append to the audit trail. Codes and ids only: no patient data."""
-        with self.database.write() as c:
-            c.execute(audit.insert().values(at=time.time(), event=event, film_id=film_id, source=source, outcome=outcome))
-
-    def note_count(self, event: str) -> int:
-        """How often an event stands in the audit trail."""
-        with self.database.read() as c:
-            return int(c.execute(sa.select(sa.func.count()).select_from(audit).where(audit.c.event == event)).scalar_one())
 
     # ---- inside a transaction ---------------------------------------------------------------------------------------
 
-    def _insert_film(
+    def insert_film(
         self, c: sa.Connection, new: NewFilm, refusal: Refusal | None, now: float, state: FilmState | None = None
     ) -> bool:
+        """As `add_film`, inside the caller's transaction."""
         state = state or (FilmState.REFUSED if refusal else FilmState.RECEIVED)
         row = {k: v for k, v in asdict(new).items() if k != "priority"}
         row |= {"pixel_digest": "", "identity_digest": "", "state": state, "revision": 1}
@@ -376,7 +340,7 @@ class Journal:
         row = c.execute(analyses.select().where(where).with_for_update()).mappings().first()
         return dict(row) if row else None
 
-    def _move(self, c: sa.Connection, row: Mapping[Any, Any], state: FilmState, now: float, **values: Any) -> None:
+    def move(self, c: sa.Connection, row: Mapping[Any, Any], state: FilmState, now: float, **values: Any) -> None:
         """Set an analysis's state, and its film's when this is the line that the film arrived on."""
         where = analyses.c.analysis_id == row["analysis_id"]
         c.execute(analyses.update().where(where).values(state=state, updated_at=now, **values))
@@ -432,10 +396,6 @@ def _film(row: Mapping[Any, Any]) -> Film:
 def _analysis(row: Mapping[Any, Any]) -> Analysis:
     summary = Summary.from_json(row["summary"]) if row["summary"] else None
     return Analysis(**{**row, "state": FilmState(row["state"]), "summary": summary})
-
-
-def _arrival(row: Mapping[Any, Any]) -> Arrival:
-    return Arrival(**{**row, "verdict": Verdict(row["verdict"])})
 
 
 def _object(row: Mapping[Any, Any], deliveries: tuple[Delivery, ...]) -> StoredObject:

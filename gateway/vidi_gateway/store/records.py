@@ -215,7 +215,6 @@ class Arrival:
     file_bytes: int
     source: str
     verdict: Verdict
-    attempts: int
     received_at: float
 
 

@@ -104,8 +104,7 @@ arrivals = sa.Table(
     sa.Column("file_digest", sa.String(71), nullable=False),
     sa.Column("file_bytes", sa.BigInteger, nullable=False),
     sa.Column("source", sa.String(128), nullable=False),
-    sa.Column("verdict", sa.String(16), nullable=False, index=True),  # pending, duplicate, quarantined
-    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("verdict", sa.String(16), nullable=False, index=True),
     sa.Column("received_at", sa.Double, nullable=False),
 )
 
@@ -156,6 +155,8 @@ jobs = sa.Table(
     metadata,
     sa.Column("job_id", sa.String(64), primary_key=True),
     sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("model_version", sa.String(64), nullable=False),
+    sa.Column("model_digest", sa.String(71), nullable=False),  # loaded when the job was made
     sa.Column("cancelled", sa.Boolean, nullable=False, default=False),
     sa.Column("created_at", sa.Double, nullable=False, index=True),
 )
