@@ -129,7 +129,7 @@ def film_of(
         source.uid(header, "SOPClassUID"),
         source.uid(header, "SOPInstanceUID"),
         source.uid(header, "SeriesInstanceUID"),
-        source.uid(header, "StudyInstanceUID"),
+        source.study_uid(header),
     )
     identity = identity_digest(header)
     base = _base(header, image, identity, film_digest, options)
@@ -227,6 +227,14 @@ def referenced_series(references: Sequence[tuple[str, Dataset]], sequence: str) 
     return result
 
 
+def put_verbatim(ds: Dataset, keyword: str, value: str) -> None:
+    """Set an attribute without validation: pydicom would quote the value in a warning, and identifiers are never repaired."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"{keyword} is no DICOM keyword")
+    ds[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
+
+
 def decimal(value: float) -> str:
     """Return a decimal string of at most 16 characters (VR DS)."""
     text = repr(float(value))
@@ -254,12 +262,8 @@ def _base(header: Dataset, image: SourceImage, identity: str, film_digest: str, 
     ds = Dataset()
 
     def put(keyword: str, value: str, *, optional: bool = False) -> None:
-        tag = tag_for_keyword(keyword)
-        if tag is None:
-            raise ValueError(keyword)
         if value or not optional:
-            # no validation: pydicom would quote the value in a warning, and an identifier is copied as it is or not at all
-            ds[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
+            put_verbatim(ds, keyword, value)
 
     put("SpecificCharacterSet", "ISO_IR 192")
     for keyword in ("PatientName", "PatientID", "AccessionNumber", "StudyID", "ReferringPhysicianName"):

@@ -54,6 +54,16 @@ def uid(header: Dataset, keyword: str) -> str:
     return value if len(value) <= 64 and _UID.fullmatch(value) else ""
 
 
+def study_uid(header: Dataset) -> str:
+    """Return the Study Instance UID, else "".
+
+    Leading zeros in a component, which some devices write, are left in place: the study is known under this UID, and
+    results must reach the same study.
+    """
+    value = text(header, "StudyInstanceUID")
+    return value if len(value) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)*", value, re.ASCII) else ""
+
+
 def code_string(header: Dataset, keyword: str, allowed: Sequence[str]) -> str:
     """Return a coded string if it is one of `allowed`, else ""."""
     value = text(header, keyword).upper()

@@ -67,7 +67,7 @@ def build(film: Film, maps: Sequence[Dataset]) -> Dataset:
         evidence.insert(0, (film.source.series_instance_uid, film.source.reference()))
     if evidence:
         study = Dataset()
-        study.StudyInstanceUID = ds.StudyInstanceUID
+        common.put_verbatim(study, "StudyInstanceUID", str(ds.StudyInstanceUID))
         study.ReferencedSeriesSequence = common.referenced_series(evidence, "ReferencedSOPSequence")
         ds.CurrentRequestedProcedureEvidenceSequence = [study]
     return ds

@@ -135,7 +135,8 @@ def test_no_header_crashes_the_builder(
             for keyword in ("PatientBirthDate", "StudyDate"):
                 assert ds[keyword].value == source.day(header, keyword)
             assert ds.PatientSex in ("", "M", "F", "O")
-            assert source.uid(ds, "StudyInstanceUID")
+            assert source.study_uid(ds)
+            assert source.study_uid(header) in ("", source.study_uid(ds))
             # a film that cannot be named validly is not referred to
             wanted = source.uid(header, "SOPInstanceUID")
             assert (
@@ -199,6 +200,19 @@ def test_uids(value: str, valid: bool) -> None:
     assert source.uid(_raw({"StudyInstanceUID": value.encode() + b"\0"}), "StudyInstanceUID") == (
         value if valid else ""
     )
+
+
+def test_a_study_uid_with_leading_zeros_stays_as_it_is(
+    plain_header: Callable[..., Dataset], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
+) -> None:
+    header = _raw(
+        {"StudyInstanceUID": b"1.2.0840.07", "SOPInstanceUID": b"1.2.3.4", "SOPClassUID": b"1.2.840.10008.5.1.4.1.1.1"}
+    )
+    header.SeriesInstanceUID = "1.2.3"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        built = build_all(header, film, make_outcome(), replace(options, kinds=("sr",)))
+    assert source.study_uid(pydicom.dcmread(io.BytesIO(built[0].data))) == "1.2.0840.07"
 
 
 def test_orientation_needs_two_axes() -> None:
