@@ -9,14 +9,14 @@ from typing import TypeVar
 import grpc
 import numpy as np
 import numpy.typing as npt
+from vidi.rpc.channel import open_channel
+from vidi.rpc.status import from_rpc_error
 
 from vidi import tensors
 from vidi.api.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from vidi.api.clusterer.v1 import clusterer_pb2, clusterer_pb2_grpc
 from vidi.api.common.v1 import common_pb2
 from vidi.api.explainer.v1 import explainer_pb2, explainer_pb2_grpc
-from vidi.rpc.channel import open_channel
-from vidi.rpc.status import from_rpc_error
 from vidi_gateway.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -83,7 +83,9 @@ class Services:
             self._models[digest] = await self.model(name, digest)
         return self._models[digest]
 
-    async def classify(self, model: common_pb2.ModelRef, grid: npt.NDArray[np.float32]) -> classifier_pb2.ClassifyResponse:
+    async def classify(
+        self, model: common_pb2.ModelRef, grid: npt.NDArray[np.float32]
+    ) -> classifier_pb2.ClassifyResponse:
         """Classify a film on the model's grid (height, width), float32 in 0..1.
 
         Raises

@@ -68,7 +68,9 @@ class Films:
         self._changes = changes
         self._threads = threads
 
-    async def submit(self, data: bytes, model: str = "", *, source: str = "api", priority: int = PRIORITY_LIVE) -> Receipt:
+    async def submit(
+        self, data: bytes, model: str = "", *, source: str = "api", priority: int = PRIORITY_LIVE
+    ) -> Receipt:
         """Take in one DICOM instance, durably. Other bytes under a known UID are compared before this returns.
 
         Parameters

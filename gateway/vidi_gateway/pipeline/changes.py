@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import Change
@@ -37,11 +37,15 @@ class Changes:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(self._notify)
 
-    def listener(self) -> asyncio.Event:
-        """Return an event that is set after every local change; whoever waits for it clears it."""
+    @contextlib.contextmanager
+    def listener(self) -> Iterator[asyncio.Event]:
+        """An event that is set after every local change; whoever waits for it clears it."""
         event = asyncio.Event()
         self._listeners.add(event)
-        return event
+        try:
+            yield event
+        finally:
+            self._listeners.discard(event)
 
     @contextlib.asynccontextmanager
     async def subscribe(self) -> AsyncIterator[asyncio.Queue[Change]]:

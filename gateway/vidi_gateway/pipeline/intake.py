@@ -15,13 +15,15 @@ from enum import StrEnum
 from pydicom import Dataset, dcmread
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from vidi.imaging.gate import check_header
 
 from vidi.errors import Exhausted, InvalidInput, UnreadableImage
-from vidi.imaging.gate import check_header
 from vidi.imaging.notes import Refusal
 from vidi_gateway.objects import is_own
 from vidi_gateway.objects import source as source_of
 from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.arrivals import Arrivals
+from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.files import Store, digest
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import PRIORITY_LIVE, Arrival, Film, FilmState, NewFilm, Verdict
@@ -64,17 +66,27 @@ class Intake:
     ----------
     settings
         Limits.
-    journal, store, site_key
+    journal, arrivals, audit, store, site_key
         Where films go.
     on_change
         Called, from the caller's thread, after something was journalled.
     """
 
     def __init__(
-        self, settings: GatewaySettings, journal: Journal, store: Store, site_key: SiteKey, on_change: Callable[[], None]
+        self,
+        settings: GatewaySettings,
+        *,
+        journal: Journal,
+        arrivals: Arrivals,
+        audit: Audit,
+        store: Store,
+        site_key: SiteKey,
+        on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._journal = journal
+        self._arrivals = arrivals
+        self._audit = audit
         self._store = store
         self._site_key = site_key
         self._on_change = on_change
@@ -128,7 +140,7 @@ class Intake:
             raise InvalidInput("SOP Class or Instance UID is missing or not valid", field="dicom", reason="INVALID_UID")
         refusal = OWN_OBJECT if is_own(header) else None if _holds_image(header) else NOT_AN_IMAGE
         if refusal:
-            self._journal.note("dropped", source=source, outcome=refusal.code)
+            self._audit.note("dropped", source=source, outcome=refusal.code)
             return Receipt(Fate.DROPPED, refusal=refusal)
         film_id = self._site_key.film_id(uid)
         refusal = check_header(header)
@@ -159,15 +171,15 @@ class Intake:
             return Receipt(Fate.DUPLICATE, there.film_id, there.state)
         key = f"arrivals/{new.film_id[1:3]}/{new.film_id}-{new.file_digest[7:23]}.dcm"
         arrival_id = f"{new.film_id}-{new.file_digest[7:23]}"
-        known = self._journal.arrival(arrival_id)
+        known = self._arrivals.find(arrival_id)
         if known is None:
             self._store.put_durable(key, data)
             arrival = Arrival(
-                arrival_id, new.film_id, key, new.file_digest, new.file_bytes, new.source, Verdict.PENDING, 0, time.time()
+                arrival_id, new.film_id, key, new.file_digest, new.file_bytes, new.source, Verdict.PENDING, time.time()
             )
-            self._journal.add_arrival(arrival)
+            self._arrivals.add(arrival)
             self._on_change()
-        elif known.verdict == Verdict.DUPLICATE:
+        elif known.verdict in (Verdict.DUPLICATE, Verdict.REPLACED):
             return Receipt(Fate.DUPLICATE, there.film_id, there.state)
         return Receipt(Fate.COMPARING, there.film_id, there.state, arrival_id=arrival_id)
 

@@ -193,7 +193,9 @@ class Journal:
         where = (analyses.c.state == FilmState.RECEIVED) & analyses.c.enqueued_at.is_(None)
         order = (analyses.c.priority, analyses.c.created_at)
         with self.database.read() as c:
-            return [_analysis(r) for r in c.execute(analyses.select().where(where).order_by(*order).limit(limit)).mappings()]
+            return [
+                _analysis(r) for r in c.execute(analyses.select().where(where).order_by(*order).limit(limit)).mappings()
+            ]
 
     def queued_count(self) -> int:
         """Number of unfinished analyses that a workflow was started for."""
@@ -360,7 +362,9 @@ class Journal:
         return _film(row)
 
     def _records(self, c: sa.Connection, film_ids: Sequence[str], model: str) -> dict[str, FilmRecord]:
-        found = {r["film_id"]: _film(r) for r in c.execute(films.select().where(films.c.film_id.in_(film_ids))).mappings()}
+        found = {
+            r["film_id"]: _film(r) for r in c.execute(films.select().where(films.c.film_id.in_(film_ids))).mappings()
+        }
         ids = [analysis_id(f.film_id, model or f.model) for f in found.values()]
         rows = c.execute(analyses.select().where(analyses.c.analysis_id.in_(ids))).mappings()
         lines = {r["film_id"]: _analysis(r) for r in rows}

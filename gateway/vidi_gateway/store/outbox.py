@@ -59,7 +59,12 @@ class Outbox:
             chosen = list(dict.fromkeys(c.execute(first).scalars()))
             if not chosen:
                 return []
-            query = outbox.select().where(due & outbox.c.film_id.in_(chosen)).order_by(outbox.c.id).with_for_update(skip_locked=True)
+            query = (
+                outbox.select()
+                .where(due & outbox.c.film_id.in_(chosen))
+                .order_by(outbox.c.id)
+                .with_for_update(skip_locked=True)
+            )
             rows = list(c.execute(query).mappings())
             lease = {"claimed_by": self.owner, "claimed_until": now + self.lease_seconds}
             c.execute(outbox.update().where(outbox.c.id.in_([r["id"] for r in rows])).values(**lease))
@@ -93,7 +98,9 @@ class Outbox:
 
     def counts(self) -> dict[tuple[str, DeliveryState], int]:
         """Number of objects by destination and state."""
-        query = sa.select(outbox.c.destination, outbox.c.state, sa.func.count()).group_by(outbox.c.destination, outbox.c.state)
+        query = sa.select(outbox.c.destination, outbox.c.state, sa.func.count()).group_by(
+            outbox.c.destination, outbox.c.state
+        )
         with self.database.read() as c:
             return {(d, DeliveryState(s)): n for d, s, n in c.execute(query)}
 

@@ -1,0 +1,188 @@
+"""Putting the gateway together."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom.config
+from vidi.imaging.sandbox import DecodeSandbox
+
+from vidi.errors import PreconditionFailed, Unavailable
+from vidi_gateway.clients import Services
+from vidi_gateway.dimse.scp import Node
+from vidi_gateway.handlers.films import Films
+from vidi_gateway.pipeline.changes import Changes
+from vidi_gateway.pipeline.compare import Comparer
+from vidi_gateway.pipeline.decoder import Decoder
+from vidi_gateway.pipeline.delivery import Delivery
+from vidi_gateway.pipeline.feeder import Feeder
+from vidi_gateway.pipeline.intake import Intake
+from vidi_gateway.pipeline.steps import Steps
+from vidi_gateway.pipeline.workflow import Workflows
+from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.arrivals import Arrivals
+from vidi_gateway.store.audit import Audit
+from vidi_gateway.store.database import Database
+from vidi_gateway.store.files import FileStore
+from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.outbox import Outbox
+from vidi_gateway.store.site_key import SiteKey
+from vidi_gateway.threads import Threads
+
+
+@dataclass
+class Gateway:
+    """The parts that a transport needs.
+
+    Attributes
+    ----------
+    settings
+        As given.
+    films
+        The application layer: films in, results out.
+    journal, arrivals, outbox, audit
+        The journal's tables.
+    store
+        Films and results.
+    services
+        Classifier and explainer.
+    changes
+        What watchers hear.
+    threads
+        For everything that blocks.
+    node
+        The DICOM node; None where this process has none.
+    endpoints
+        Addresses other than gRPC, by name.
+    """
+
+    settings: GatewaySettings
+    films: Films
+    journal: Journal
+    arrivals: Arrivals
+    outbox: Outbox
+    audit: Audit
+    store: FileStore
+    services: Services
+    changes: Changes
+    threads: Threads
+    node: Node | None = None
+    endpoints: dict[str, str] = field(default_factory=dict)
+
+    def drain(self) -> None:
+        """Stop taking films; what was acknowledged is durable."""
+        if self.node:
+            self.node.close()
+
+
+@asynccontextmanager
+async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+    """Open a gateway, a worker, or both in one, by `settings.role`.
+
+    Raises
+    ------
+    PreconditionFailed
+        Another process uses the data directory (SQLite only).
+    Unavailable
+        A port is taken.
+    """
+    # pydicom's warnings quote values, and values are patient data; validity is judged where it matters.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        if settings.embedded_database:
+            stack.enter_context(_alone(settings.data_dir / "gateway.lock"))
+        threads = Threads("io", 8 + settings.concurrency)
+        stack.callback(threads.close)
+        database = Database(settings.journal_url)
+        stack.callback(database.close)
+        await threads.run(database.create_schema)
+        journal, audit = Journal(database), Audit(database)
+        arrivals, outbox = Arrivals(journal), Outbox(database, settings.worker_id)
+        store = FileStore(settings.data_dir / "files")
+        site_key = await threads.run(SiteKey.open, settings.site_key_path)
+        services = Services(settings)
+        stack.push_async_callback(services.close)
+        changes = Changes(journal, threads)
+        stack.push_async_callback(changes.close)
+        intake = Intake(
+            settings,
+            journal=journal,
+            arrivals=arrivals,
+            audit=audit,
+            store=store,
+            site_key=site_key,
+            on_change=changes.notify,
+        )
+        films = Films(
+            default_model=settings.default_model,
+            intake=intake,
+            journal=journal,
+            arrivals=arrivals,
+            outbox=outbox,
+            store=store,
+            services=services,
+            changes=changes,
+            threads=threads,
+        )
+        opened = Gateway(settings, films, journal, arrivals, outbox, audit, store, services, changes, threads)
+        if settings.role != "front":
+            await stack.enter_async_context(_worker(opened, site_key))
+        if settings.role != "worker" and settings.dimse_port >= 0:
+            opened.node = Node(settings, intake, audit)
+            try:
+                opened.node.open()
+            except OSError as e:
+                where = f"{settings.dimse_host}:{settings.dimse_port}"
+                raise Unavailable(f"the DICOM node cannot listen on {where}: {e.strerror}") from e
+            stack.push_async_callback(threads.run, opened.node.close)
+            opened.endpoints["dimse"] = f"{settings.ae_title}@{settings.dimse_host}:{opened.node.port}"
+        yield opened
+
+
+@asynccontextmanager
+async def _worker(parts: Gateway, site_key: SiteKey) -> AsyncIterator[None]:
+    """Process and deliver."""
+    settings, journal, store, threads = parts.settings, parts.journal, parts.store, parts.threads
+    async with AsyncExitStack() as stack:
+        sandbox = DecodeSandbox()
+        stack.push_async_callback(sandbox.close)
+        decoder = Decoder(store, sandbox, threads)
+        steps = Steps(
+            settings,
+            journal=journal,
+            store=store,
+            services=parts.services,
+            decoder=decoder,
+            threads=threads,
+            on_change=parts.changes.notify,
+        )
+        workflows = Workflows(settings, steps, journal, threads)
+        await workflows.open()
+        stack.push_async_callback(workflows.close, settings.drain_seconds)
+        comparer = Comparer(
+            journal, parts.arrivals, parts.audit, store, decoder, site_key, threads, parts.changes.notify
+        )
+        feeder = Feeder(settings, journal, workflows, parts.arrivals, comparer, parts.changes, threads)
+        feeder.start()
+        stack.push_async_callback(feeder.close)
+        delivery = Delivery(settings, parts.outbox, store, parts.changes, threads)
+        await delivery.start()
+        stack.push_async_callback(delivery.close)
+        yield
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the data directory: two processes on one SQLite journal would each recover the other's work."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            message = f"another gateway uses {path.parent}: give each its own VIDI_DATA_DIR, or a PostgreSQL VIDI_DATABASE_URL"
+            raise PreconditionFailed(message, reason="DATA_DIR_IN_USE") from None
+        yield

@@ -1,0 +1,37 @@
+"""Which SOP classes and transfer syntaxes the storage SCP takes.
+
+Every storage class is accepted: what is out of scope is acknowledged and refused with a coded reason, since a rejected
+presentation context makes a PACS try for ever. Deflated syntaxes are not: a small object may inflate without bound.
+"""
+
+from __future__ import annotations
+
+from pydicom import uid
+from pynetdicom import AllStoragePresentationContexts
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+#: Native syntaxes first: of several offered ones the SCP takes the first of its own list.
+TRANSFER_SYNTAXES: tuple[str, ...] = (
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.RLELossless,
+    uid.JPEGLosslessSV1,
+    uid.JPEGLossless,
+    uid.JPEGLSLossless,
+    uid.JPEG2000Lossless,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000,
+    uid.HTJ2K,
+)
+
+
+def accepted() -> list[PresentationContext]:
+    """Return the SCP's presentation contexts."""
+    storage = [build_context(str(c.abstract_syntax), list(TRANSFER_SYNTAXES)) for c in AllStoragePresentationContexts]
+    return [build_context(Verification), *storage]

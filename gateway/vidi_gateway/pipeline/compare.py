@@ -1,0 +1,94 @@
+"""Other bytes under a SOP Instance UID that is there: the same film in another transfer syntax, or another film?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vidi import logs
+from vidi.errors import NotFound, UnreadableImage
+from vidi.imaging.notes import Refusal
+from vidi_gateway.objects import identity_digest
+from vidi_gateway.pipeline.decoder import Decoder
+from vidi_gateway.store.arrivals import Arrivals
+from vidi_gateway.store.audit import Audit
+from vidi_gateway.store.files import Store
+from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.records import Arrival, Film, NewFilm, Verdict
+from vidi_gateway.store.site_key import SiteKey
+from vidi_gateway.threads import Threads
+
+OTHER_PIXELS = Refusal("OTHER_PIXELS", "other pixels came under a SOP Instance UID that was taken: set aside")
+OTHER_IDENTITY = Refusal("OTHER_IDENTITY", "the same pixels came with another identity: set aside")
+DAMAGED_COPY = Refusal(
+    "DAMAGED_COPY", "a copy that cannot be read came under a SOP Instance UID that was taken: set aside"
+)
+
+log = logs.get("vidi.gateway.compare")
+
+
+class Comparer:
+    """Gives arrivals their verdict. A repetition after a crash gives the same one."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        arrivals: Arrivals,
+        audit: Audit,
+        store: Store,
+        decoder: Decoder,
+        site_key: SiteKey,
+        threads: Threads,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._arrivals = arrivals
+        self._audit = audit
+        self._store = store
+        self._decoder = decoder
+        self._site_key = site_key
+        self._threads = threads
+        self._on_change = on_change
+
+    async def compare(self, arrival: Arrival) -> Verdict:
+        """Compare an arrival with the film that has its UID, and act on it: the film itself is never overwritten."""
+        film = await self._threads.run(self._journal.film, arrival.film_id)
+        was, now = await self._digests(film.file_key), await self._digests(arrival.file_key)
+        if was == now and now is not None:
+            verdict = Verdict.DUPLICATE
+            await self._threads.run(self._arrivals.duplicate, arrival.arrival_id)
+            await self._threads.run(self._store.delete, arrival.file_key)
+        elif was is None and now is not None:
+            verdict = Verdict.REPLACED
+            await self._threads.run(self._arrivals.replace, arrival)
+        else:
+            verdict = Verdict.QUARANTINED
+            pixels_differ = was is not None and now is not None and was[0] != now[0]
+            reason = DAMAGED_COPY if now is None else OTHER_PIXELS if pixels_differ else OTHER_IDENTITY
+            aside = self._set_aside(film, arrival)
+            await self._threads.run(self._arrivals.quarantine, arrival.arrival_id, aside, reason)
+            await self._threads.run(
+                self._audit.note, "quarantined", film_id=film.film_id, source=arrival.source, outcome=reason.code
+            )
+            log.warning("quarantined", film=film.film_id, quarantine=aside.film_id, reason=reason.code)
+        self._on_change()
+        return verdict
+
+    async def _digests(self, key: str) -> tuple[str, str] | None:
+        """Pixel and identity digest of a stored film; None when it cannot be read."""
+        try:
+            film = await self._decoder.film(key)
+        except (UnreadableImage, NotFound):
+            return None
+        return film.pixel_digest, await self._threads.run(identity_digest, film.header)
+
+    def _set_aside(self, film: Film, arrival: Arrival) -> NewFilm:
+        return NewFilm(
+            film_id=self._site_key.film_id(film.sop_instance_uid, arrival.file_digest),
+            sop_instance_uid=film.sop_instance_uid,
+            sop_class_uid=film.sop_class_uid,
+            file_key=arrival.file_key,
+            file_digest=arrival.file_digest,
+            file_bytes=arrival.file_bytes,
+            model=film.model,
+            source=arrival.source,
+        )

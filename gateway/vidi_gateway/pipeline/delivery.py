@@ -1,0 +1,96 @@
+"""Delivery: what stands in the outbox is sent until the destination says Success, or set aside after many attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from vidi import logs
+from vidi.errors import NotFound
+from vidi_gateway.dimse.scu import Address, Outcome, Sent, send
+from vidi_gateway.pipeline.changes import Changes
+from vidi_gateway.pipeline.steps import backoff
+from vidi_gateway.settings import Destination, GatewaySettings
+from vidi_gateway.store.files import Store
+from vidi_gateway.store.outbox import Outbox
+from vidi_gateway.store.records import OutboxEntry
+from vidi_gateway.threads import Threads
+
+#: Objects of one association. Also the most that a crash makes the destination receive twice (same UIDs, same bytes).
+BATCH = 32
+IDLE_POLL = 1.0
+
+log = logs.get("vidi.gateway.delivery")
+
+
+class Delivery:
+    """One loop per destination, so that one that is down delays no other."""
+
+    def __init__(
+        self, settings: GatewaySettings, outbox: Outbox, store: Store, changes: Changes, threads: Threads
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._store = store
+        self._changes = changes
+        self._threads = threads
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start delivering; what this worker had claimed in its former life is free again."""
+        await self._threads.run(self._outbox.release_own)
+        for destination in self._settings.destinations:
+            self._tasks.append(asyncio.create_task(self._serve(destination), name=f"vidi-deliver-{destination.name}"))
+
+    async def close(self) -> None:
+        """Stop. An association under way ends by itself; what it sent without our noting it is sent again later."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def deliver_once(self, destination: Destination) -> int:
+        """Send what is due at a destination; returns how many objects were tried."""
+        entries = await self._threads.run(self._outbox.claim, destination.name, BATCH)
+        if not entries:
+            return 0
+        objects: list[bytes] = []
+        present: list[OutboxEntry] = []
+        for entry in entries:
+            try:
+                objects.append(await self._threads.run(self._store.get, entry.key))
+                present.append(entry)
+            except NotFound:
+                await self._threads.run(self._outbox.give_up, [entry.id], "FILE_MISSING")
+        address = Address(destination.host, destination.port, destination.ae_title, self._settings.ae_title)
+        fates = await self._threads.run(send, objects, address) if present else []
+        await self._threads.run(self._settle, destination, present, fates)
+        self._changes.notify()
+        return len(entries)
+
+    def _settle(self, destination: Destination, entries: Sequence[OutboxEntry], fates: Sequence[Sent]) -> None:
+        self._outbox.sent([e.id for e, f in zip(entries, fates, strict=True) if f.outcome is Outcome.SENT])
+        for entry, fate in zip(entries, fates, strict=True):
+            if fate.outcome is Outcome.SENT:
+                continue
+            if fate.outcome is Outcome.PERMANENT or entry.attempts + 1 >= self._settings.delivery_attempts:
+                log.error("dead letter", film=entry.film_id, destination=destination.name, reason=fate.error)
+                self._outbox.give_up([entry.id], fate.error)
+            else:
+                wait = backoff(entry.attempts, base=1.0, cap=self._settings.delivery_cap_seconds)
+                log.warning("not delivered", film=entry.film_id, destination=destination.name, reason=fate.error)
+                self._outbox.postpone([entry.id], fate.error, wait)
+
+    async def _serve(self, destination: Destination) -> None:
+        with self._changes.listener() as changed:
+            while True:
+                changed.clear()
+                try:
+                    count = await self.deliver_once(destination)
+                except Exception as e:  # noqa: BLE001 - the loop outlives databases and disks that come back
+                    log.error("delivery failed", destination=destination.name, error=type(e).__name__)
+                    await asyncio.sleep(IDLE_POLL)
+                    count = 0
+                if not count:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), IDLE_POLL)
