@@ -82,7 +82,9 @@ class GatewaySettings(ServiceSettings):
     role: Literal["all", "front", "worker"] = Field(default="all", description="Take in, process, or both.")
     port: int = Field(default=50050, ge=0, le=65535, description="gRPC port; 0 lets the system choose.")
     executor_id: str = Field(
-        default="", max_length=64, description="Stable name of this worker (a StatefulSet's pod name); empty: the host name."
+        default="",
+        max_length=64,
+        description="Stable name of this worker (a StatefulSet's pod name); empty: the host name.",
     )
     database_url: str = Field(
         default="", description="SQLAlchemy URL of the journal (postgresql://...); empty: SQLite in the data directory."
@@ -99,15 +101,20 @@ class GatewaySettings(ServiceSettings):
     dimse_port: int = Field(default=11112, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: no node.")
     ae_title: str = Field(default="VIDI", description="Called AE title of the default model, and our calling AE title.")
     ae_models: dict[str, str] = Field(
-        default_factory=dict, description='More called AE titles, each with its model: {"VIDI_PHANTOM": "severity-phantom"}.'
+        default_factory=dict,
+        description='More called AE titles, each with its model: {"VIDI_PHANTOM": "severity-phantom"}.',
     )
     allowed_peers: Annotated[tuple[Peer, ...], NoDecode] = Field(
         default=(Peer(ae_title="*", host="127.0.0.1"), Peer(ae_title="*", host="::1")),
         description="Who may associate: AET@host, separated by commas; only this machine unless set.",
     )
     max_associations: int = Field(default=32, ge=1, description="Associations at a time; more are rejected.")
-    max_pdu_bytes: int = Field(default=128 * 1024, ge=4096, le=8 * MIB, description="Largest P-DATA PDU taken, in bytes.")
-    dimse_timeout: float = Field(default=30.0, gt=0, description="Seconds that a peer may stay silent inside a message.")
+    max_pdu_bytes: int = Field(
+        default=128 * 1024, ge=4096, le=8 * MIB, description="Largest P-DATA PDU taken, in bytes."
+    )
+    dimse_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds that a peer may stay silent inside a message."
+    )
     idle_timeout: float = Field(default=120.0, gt=0, description="Seconds that an association may stay idle.")
 
     http_host: str = Field(default=LOOPBACK, description="Address that the HTTP server listens on.")
@@ -117,20 +124,31 @@ class GatewaySettings(ServiceSettings):
     low_disk_bytes: int = Field(default=512 * MIB, ge=0, description="Free space below which films are refused (A700).")
     max_queued: int = Field(default=10_000, ge=1, description="Unfinished films above which associations are refused.")
     out_of_population: Literal["refuse", "mark"] = Field(
-        default="refuse", description="Films outside a model's intended use: refuse, or process with a warning and watermark."
+        default="refuse",
+        description="Films outside a model's intended use: refuse, or process with a warning and watermark.",
     )
 
     concurrency: int = Field(default=2, ge=1, le=256, description="Films worked on at a time by this worker.")
     patience_seconds: float = Field(
-        default=86_400.0, gt=0, description="How long a film waits for services that are down before it counts as failed."
+        default=86_400.0,
+        gt=0,
+        description="How long a film waits for services that are down before it counts as failed.",
     )
-    max_attempts: int = Field(default=5, ge=1, description="Runs of a film that ends in a defect of ours before it fails.")
+    max_attempts: int = Field(
+        default=20, ge=1, description="Starts of a film's workflow, restarts included, before the film counts as failed."
+    )
     retry_cap_seconds: float = Field(default=60.0, gt=0, description="Longest pause between two attempts at a service.")
-    sweep_seconds: float = Field(default=15.0, gt=0, description="How often films without a live workflow are looked for.")
+    sweep_seconds: float = Field(
+        default=15.0, gt=0, description="How often films without a live workflow are looked for."
+    )
 
     destinations: tuple[Destination, ...] = Field(default=(), description="Where results are sent, as a JSON list.")
-    delivery_attempts: int = Field(default=300, ge=1, description="Attempts at a destination before an object is set aside.")
-    delivery_cap_seconds: float = Field(default=300.0, gt=0, description="Longest pause between two attempts at a destination.")
+    delivery_attempts: int = Field(
+        default=300, ge=1, description="Attempts at a destination before an object is set aside."
+    )
+    delivery_cap_seconds: float = Field(
+        default=300.0, gt=0, description="Longest pause between two attempts at a destination."
+    )
 
     @field_validator("allowed_peers", mode="before")
     @classmethod

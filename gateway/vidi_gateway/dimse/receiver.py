@@ -97,13 +97,14 @@ class Receiver:
 
     def _store(self, event: evt.Event) -> int:
         data = event.encoded_dataset()
-        uid = str(event.request.AffectedSOPInstanceUID)
+        request: Any = event.request
+        uid = str(request.AffectedSOPInstanceUID)
         path = self.directory / f"{hashlib.sha256(uid.encode()).hexdigest()[:24]}.dcm"
         try:
             write_durable(path, data)
         except OSError:
             return 0xA700
-        sop_class = str(event.request.AffectedSOPClassUID)
+        sop_class = str(request.AffectedSOPClassUID)
         with self._lock:
             self._received.append(Received(uid, sop_class, path, hashlib.sha256(data).hexdigest()))
         return 0x0000

@@ -88,7 +88,7 @@ class Node:
     def _requested(self, event: evt.Event) -> None:
         """Admit or reject an association before anything is negotiated."""
         association = event.assoc
-        request = association.requestor.primitive
+        request: Any = association.requestor.primitive
         calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
         host = str(association.requestor.address)
         if not any(peer.admits(calling, host) for peer in self._settings.allowed_peers):
@@ -110,11 +110,12 @@ class Node:
 
     def _store(self, event: evt.Event) -> int:
         """Answer C-STORE: Success only for what is durable, or deliberately dropped."""
-        requestor = event.assoc.requestor
+        requestor: Any = event.assoc.requestor
+        request: Any = event.request
         source = f"dimse:{requestor.ae_title.strip()}@{requestor.address}"
         model = self._models[requestor.primitive.called_ae_title.strip()]
         try:
-            announced = str(event.request.AffectedSOPInstanceUID)
+            announced = str(request.AffectedSOPInstanceUID)
             receipt = self._intake.accept(event.encoded_dataset(), source=source, model=model, expected_uid=announced)
         except Exhausted as e:
             log.warning("film not taken", peer=source, reason=e.reason)

@@ -80,7 +80,7 @@ class BoundedServer(ThreadedAssociationServer):
     def __init__(self, *args: Any, max_pdu_bytes: int, max_message_bytes: int, **kwargs: Any) -> None:
         self.max_pdu_bytes = max_pdu_bytes
         self.max_message_bytes = max_message_bytes
-        super().__init__(*args, request_handler=_BoundedHandler, **kwargs)
+        super().__init__(*args, **kwargs | {"request_handler": _BoundedHandler})
         self.bind(evt.EVT_DIMSE_RECV, _message_complete)
 
 
@@ -104,7 +104,9 @@ def _message_complete(event: evt.Event) -> None:
         socket.message_complete()
 
 
-def listen(ae: ApplicationEntity, address: tuple[str, int], handlers: list[Any], **bounds: int) -> BoundedServer:
+def listen(
+    ae: ApplicationEntity, address: tuple[str, int], handlers: list[Any], *, max_pdu_bytes: int, max_message_bytes: int
+) -> BoundedServer:
     """Start a bounded server in a thread of its own. Stop it with `stop`.
 
     Raises
@@ -112,6 +114,7 @@ def listen(ae: ApplicationEntity, address: tuple[str, int], handlers: list[Any],
     OSError
         When the address is taken.
     """
+    bounds: dict[str, Any] = {"max_pdu_bytes": max_pdu_bytes, "max_message_bytes": max_message_bytes}
     server = ae.make_server(address, evt_handlers=handlers, server_class=BoundedServer, **bounds)
     assert isinstance(server, BoundedServer)
     ae._servers.append(server)

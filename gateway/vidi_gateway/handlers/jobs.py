@@ -93,17 +93,17 @@ class JobHandler:
     async def watch(self, job_id: str) -> AsyncIterator[Job]:
         """Yield a job now and at every change, until all its films are final or it was cancelled."""
         last: Job | None = None
-        event = self._changes.listener()
-        while True:
-            event.clear()
-            job = await self.get(job_id)
-            if job != last:
-                yield job
-                last = job
-            if job.state is not JobState.RUNNING:
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), PAUSE)
+        with self._changes.listener() as changed:
+            while True:
+                changed.clear()
+                job = await self.get(job_id)
+                if job != last:
+                    yield job
+                    last = job
+                if job.state is not JobState.RUNNING:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), PAUSE)
 
     async def feed(self) -> None:
         """Ask for the films of running jobs, a page at a time, for ever: run it as a task."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,9 @@ def preprocessing_of(model: common_pb2.Model) -> Preprocessing:
     Disagreement
         This gateway's arithmetic is another: PREPROCESSING_MISMATCH.
     """
-    geometry = model.preprocessing_geometry
-    if geometry == "squash" or geometry == "letterbox":
+    known: dict[str, Literal["squash", "letterbox"]] = {"squash": "squash", "letterbox": "letterbox"}
+    geometry = known.get(model.preprocessing_geometry)
+    if geometry:
         ours = Preprocessing(
             version=model.preprocessing_version, height=model.input_height, width=model.input_width, geometry=geometry
         )
