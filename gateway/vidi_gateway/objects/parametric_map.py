@@ -5,9 +5,9 @@ reference is synthetic: its origin is the centre of the film's first pixel, x ru
 columns, in mm of the film's pixel spacing (1 mm per pixel where the header has none). It lets a viewer lay the map out in the
 film's proportions; it is not a position in the patient.
 
-Stored values are magnitudes, so that viewers show strong as bright: max(map, 0) for favorable, max(-map, 0) for glum. The real
-world value mapping gives the attribution with its sign in logits: slope 1 for favorable, -1 for glum. Favorable less glum is
-the explainer's float32 map, bit for bit.
+Stored values are magnitudes in logits, so that viewers show strong as bright: max(map, 0) for favorable, max(-map, 0) for
+glum; a code says which. Favorable less glum is the explainer's float32 map, bit for bit. The real world value mapping is the
+identity: a slope of -1 for glum would say the same, but readers exist (highdicom 0.28) that cannot apply one to floats.
 """
 
 from __future__ import annotations
@@ -171,9 +171,9 @@ def _frame_groups(film: Film) -> Dataset:
 def _real_world_values(outcome: ClassOutcome, sign: Sign) -> Dataset:
     mapping = Dataset()
     mapping.LUTLabel = sign.upper()
-    mapping.LUTExplanation = "Attribution per pixel in logits, with its sign"
+    mapping.LUTExplanation = f"Magnitude of {sign} attribution per pixel, in logits"
     mapping.RealWorldValueIntercept = 0.0
-    mapping.RealWorldValueSlope = 1.0 if sign == "favorable" else -1.0
+    mapping.RealWorldValueSlope = 1.0
     mapping.DoubleFloatRealWorldValueFirstValueMapped = 0.0
     mapping.DoubleFloatRealWorldValueLastValueMapped = float(max(stored_values(outcome.map, sign).max(), 0.0))
     mapping.MeasurementUnitsCodeSequence = [codes.LOGIT_UNIT]
@@ -200,7 +200,7 @@ def _derivation(film: Film) -> str:
     text = (
         f"DeepSHAP ({outcome.engine} {outcome.engine_version}, {outcome.precision}) of {outcome.model.name} "
         f"{outcome.model.version}, target {outcome.target}, {outcome.references} references. "
-        f"The model saw {width} x {height} pixels (columns x rows); values are exact, unsmoothed. "
+        f"The model saw {width} x {height} pixels (columns x rows); values are exact magnitudes, unsmoothed. "
         f"Map pixel (x = column, y = row, from 0, pixel centres) to film pixel: "
         f"x' = {affine.a:.9g} x + {affine.b:.9g} y + {affine.c:.9g}, y' = {affine.d:.9g} x + {affine.e:.9g} y + {affine.f:.9g}. "
         "The frame of reference is a display aid, not a position in the patient. " + common.NOT_FOR_DIAGNOSIS
