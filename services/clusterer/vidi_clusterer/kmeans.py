@@ -8,7 +8,8 @@ worse optimum than scikit-learn's greedy k-means++; several seedings a restart a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import faiss
@@ -29,6 +30,9 @@ SMALL_ELEMENTS = 16_000_000
 
 #: Up to so many vectors, and when they have more than twice as many dimensions, distances are kept in fewer dimensions.
 REDUCE_COUNT = 2048
+
+#: Below so many products an iteration one thread is faster: on a busy machine threads wait long for each other.
+THREADED_PRODUCTS = 20_000_000
 
 #: Seedings a restart (small, else large), each followed by `SEEDING_ITERATIONS`; the best one is carried on.
 SEEDINGS = (16, 4)
@@ -248,10 +252,22 @@ def _train(x: Float32, k: int, seed: int, iterations: int) -> tuple[Float64, flo
     index = faiss.IndexFlatL2(dimension)
     if _gpus():
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    clustering.train(x, index)
+    with _threads(x.size * k):
+        clustering.train(x, index)
     stats = clustering.iteration_stats
     inertia = float(stats.at(stats.size() - 1).obj) if stats.size() else 0.0  # none when k is the number of vectors
     return faiss.vector_to_array(clustering.centroids).reshape(k, dimension).astype(np.float64), inertia
+
+
+@contextmanager
+def _threads(products: int) -> Iterator[None]:
+    """Let FAISS use as many threads in this thread as the work is worth."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(before if products >= THREADED_PRODUCTS else 1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _converge(
