@@ -55,7 +55,8 @@ class Database:
         insert: Any = sqlite.insert(table) if self._sqlite else postgresql.insert(table)
         count = 0
         for row in rows:
-            count += connection.execute(insert.values(**row).on_conflict_do_nothing()).rowcount
+            statement = insert.values(**row).on_conflict_do_nothing().returning(*table.primary_key.columns)
+            count += len(connection.execute(statement).all())
         return count
 
     def close(self) -> None:
