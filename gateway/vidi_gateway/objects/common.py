@@ -18,6 +18,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 import vidi
 from vidi.errors import InvalidInput
+from vidi.imaging.dx import IMPLEMENTATION_CLASS_UID
 from vidi_gateway.objects import codes, source, uids
 from vidi_gateway.objects.identity import identity_digest
 from vidi_gateway.outcome import FilmOutcome
@@ -29,7 +30,6 @@ PRIVATE_CREATOR = "VIDI RESULT 1"
 P_KIND, P_CLASS, P_SIGN, P_KEY, P_MODEL, P_AFFINE, P_GRID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
 FIRST_SERIES_NUMBER = 9001
 NOT_FOR_DIAGNOSIS = "Not for diagnosis. Made by software; a radiologist decides."
-_IMPLEMENTATION = uids.derive("implementation")
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def encode(ds: Dataset) -> bytes:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _IMPLEMENTATION
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"VIDI_{uids.BUILDER_VERSION}"
     out = Dataset(ds)
     out.file_meta = meta
