@@ -18,6 +18,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -29,7 +30,7 @@ from vidi.errors import InvalidInput
 from vidi.imaging.encoded import decode_encoded
 
 # 2.25 roots a UID in a UUID (PS3.5 B.2), without a registered root.
-IMPLEMENTATION_CLASS_UID = "2.25.276390105671402107012380446125914823917"
+IMPLEMENTATION_CLASS_UID = UID("2.25.276390105671402107012380446125914823917")
 
 # CID 4010, DX View.
 _VIEW_CODES = {
@@ -104,6 +105,10 @@ class Labels:
         Free text; "": left out.
     quality_control
         Quality Control Subject: a phantom, no patient.
+    pixel_spacing
+        Imager Pixel Spacing in mm; 0: unknown (DX then says 0.4).
+    comments
+        Image Comments; "": left out.
     """
 
     patient_id: str
@@ -122,6 +127,7 @@ class Labels:
     series_description: str = ""
     quality_control: bool = False
     pixel_spacing: float = 0.0
+    comments: str = ""
 
 
 def uid_from(*parts: str | bytes) -> str:
@@ -276,6 +282,8 @@ def _image(ds: Dataset, pixels: npt.NDArray[np.integer], grey: Grey, labels: Lab
     ds.PatientOrientation = list(labels.orientation) or ""
     if labels.pixel_spacing:
         ds.ImagerPixelSpacing = [labels.pixel_spacing, labels.pixel_spacing]
+    if labels.comments:
+        ds.ImageComments = labels.comments
     ds.BurnedInAnnotation = "NO"
     ds.LossyImageCompression = "00"
     ds.SamplesPerPixel = 1
@@ -356,7 +364,7 @@ def _file(ds: Dataset, pixels: npt.NDArray[np.integer], grey: Grey, syntax: str)
     if syntax == str(JPEGBaseline8Bit):
         _jpeg(ds, cells)
     elif syntax in ("1.2.840.10008.1.2", str(ExplicitVRLittleEndian)):
-        ds.file_meta.TransferSyntaxUID = syntax
+        ds.file_meta.TransferSyntaxUID = UID(syntax)
     else:
         ds.compress(syntax, generate_instance_uid=False)
     out = io.BytesIO()

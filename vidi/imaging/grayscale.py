@@ -37,7 +37,7 @@ class Lut:
     def __call__(self, inputs: Values) -> Values:
         """Look up inputs, rounded to whole numbers."""
         index = np.clip(np.rint(inputs) - self.first, 0, len(self.table) - 1).astype(np.intp)
-        return self.table[index]
+        return np.asarray(self.table[index], np.float64)
 
 
 def read_lut(item: Dataset, *, signed_input: bool) -> Lut | None:
@@ -96,7 +96,7 @@ def window(values: Values, centre: float, width: float, function: str) -> Values
         VOI LUT Function: "LINEAR" (the default of the standard), "LINEAR_EXACT" or "SIGMOID".
     """
     if function == "SIGMOID":
-        return 0.5 * np.tanh(2.0 * (values - centre) / width)
+        return np.asarray(0.5 * np.tanh(2.0 * (values - centre) / width), np.float64)
     if function == "LINEAR_EXACT":
         return np.clip((values - centre) / width, -0.5, 0.5)
     offset = values - (centre - 0.5)
@@ -120,7 +120,7 @@ def spread(values: Values, counts: npt.NDArray[np.int64]) -> Values:
     low, high = ranked[inside[0]], ranked[inside[-1]]
     if high <= low:
         return np.zeros_like(values)
-    return np.clip((values - (low + high) / 2.0) / (high - low), -0.5, 0.5)
+    return np.asarray(np.clip((values - (low + high) / 2.0) / (high - low), -0.5, 0.5), np.float64)
 
 
 def voi_values(ds: Dataset, values: Values, counts: npt.NDArray[np.int64], notes: list[Note]) -> Values:

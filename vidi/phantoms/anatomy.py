@@ -59,7 +59,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Pose:
-    """Size and position of the body: pixels per unit over film height, turn (radians), breadth, shifts over film size."""
+    """Size and position of the body: units over film height, turn in radians, breadth, shifts over film size."""
 
     scale: float
     angle: float
@@ -169,7 +169,7 @@ def _mediastinum(rng: np.random.Generator, frame: Frame) -> Field:
 
 
 def _ellipsoid(x: Field, y: Field, a: float, b: float) -> Field:
-    return np.sqrt(np.clip(1.0 - (x / a) ** 2 - (y / b) ** 2, 0.0, 1.0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.clip(1.0 - (x / a) ** 2 - (y / b) ** 2, 0.0, 1.0)), np.float32)
 
 
 def _abdomen(rng: np.random.Generator, frame: Frame, lung: Mask) -> Field:
@@ -211,12 +211,12 @@ def _bones(rng: np.random.Generator, frame: Frame) -> Field:
     return blur(bone.astype(np.float32), 0.005 * frame.unit)
 
 
-def _tube(distance: Field, radius: float) -> Field:
+def _tube(distance: npt.NDArray[np.floating], radius: float) -> Field:
     """Line integral through a hollow tube: bright cortex at both edges, less in the marrow."""
     r = np.clip(np.abs(distance) / radius, 0.0, 1.0)
     outer = np.sqrt(1.0 - r**2)
     inner = np.sqrt(np.clip(1.0 - (r / 0.72) ** 2, 0.0, 1.0)) * 0.72
-    return (outer - 0.75 * inner + 0.1 * outer).astype(np.float32) * 1.4
+    return np.asarray((outer - 0.75 * inner + 0.1 * outer).astype(np.float32) * 1.4, np.float32)
 
 
 def _vessels(rng: np.random.Generator, frame: Frame, air: Field) -> Field:
@@ -230,7 +230,7 @@ def _vessels(rng: np.random.Generator, frame: Frame, air: Field) -> Field:
             start = np.array((side * 0.17, -0.04 if side < 0 else -0.09))
             _branch(rng, draw, frame, flat, start, float(angle), side, 0.020, 4)
     drawn = blur(np.asarray(canvas, np.float32), 0.006 * frame.unit)
-    return drawn * np.clip(air * 1.4, 0.0, 1.0)
+    return np.asarray(drawn * np.clip(air * 1.4, 0.0, 1.0), np.float32)
 
 
 def _branch(

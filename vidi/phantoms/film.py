@@ -172,7 +172,7 @@ def _expose(rng: np.random.Generator, tissue: Field, unit: float) -> Field:
     grey = grey + level * (0.5 + grey) * grain
     if rng.random() < 0.35:
         grey = _collimate(rng, grey)
-    return np.clip(grey, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(grey, 0.0, 1.0), np.float32)
 
 
 def _collimate(rng: np.random.Generator, grey: Field) -> Field:
