@@ -42,7 +42,9 @@ def build(film: Film, outcome: ClassOutcome, sign: Sign) -> Dataset:
     values = stored_values(outcome.map, sign)
     number = _FIRST_SERIES + 2 * film.outcome.classes.index(outcome) + SIGNS.index(sign)
     title = f"ViDi {codes.short(name, 32)}: {sign} map"
-    ds = common.new_object(film, ParametricMapStorage, "pm", (outcome.name, sign), "OT", number, title)
+    ds = common.new_object(
+        film, ParametricMapStorage, "pm", (str(outcome.index), outcome.name, sign), "OT", number, title
+    )
     block = ds.private_block(common.PRIVATE_GROUP, common.PRIVATE_CREATOR)
     block.add_new(common.P_CLASS, "UC", name)
     block.add_new(common.P_SIGN, "CS", sign.upper())

@@ -78,7 +78,7 @@ def _map_references(film: Film, maps: Sequence[Dataset]) -> dict[tuple[int, str]
     found = {}
     for i, outcome in enumerate(film.outcome.classes):
         for sign in ("favorable", "glum"):
-            uid = film.uid("sop", "pm", outcome.name, sign)
+            uid = film.uid("sop", "pm", str(outcome.index), outcome.name, sign)
             if any(m.SOPInstanceUID == uid for m in maps):
                 found[i, sign] = str(uid)
     return found
@@ -250,7 +250,7 @@ def _class_group(
     if named_after is not None:
         evaluations.append(QualitativeEvaluation(codes.NAMED_AFTER, named_after))
     identifier = codes.printable(f"ViDi class {outcome.name}")
-    return _group(film, identifier, ("class", outcome.name), measurements, evaluations)
+    return _group(film, identifier, ("class", str(outcome.index), outcome.name), measurements, evaluations)
 
 
 def _group(

@@ -129,7 +129,7 @@ def make_outcome() -> Callable[..., FilmOutcome]:
 
     def make(*, grid: tuple[int, int] = (224, 224), seed: int = 0, **changes: Any) -> FilmOutcome:
         rng = np.random.default_rng(seed)
-        model = {"name": "pneumonia-slim", "version": "1.0.0", "digest": "sha256:" + "a" * 64, "map_scale": 0.01}
+        model: dict[str, Any] = {"name": "pneumonia-slim", "version": "1.0.0", "digest": "sha256:" + "a" * 64, "map_scale": 0.01}
         model |= changes.pop("model", {})
 
         def one(i: int, name: str, probability: float) -> ClassOutcome:
@@ -165,7 +165,7 @@ def make_outcome() -> Callable[..., FilmOutcome]:
 def film() -> npt.NDArray[np.float32]:
     """A small picture."""
     rows, columns = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
-    return ((rows + columns) / (sum(SHAPE) - 2)).astype(np.float32)
+    return np.asarray((rows + columns) / (sum(SHAPE) - 2), np.float32)
 
 
 @pytest.fixture

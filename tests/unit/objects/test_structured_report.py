@@ -86,7 +86,8 @@ def test_the_numbers_are_the_outcomes(
         assert set(found) == set(expected)
         for code, value in expected.items():
             assert float(found[code].value) == pytest.approx(value, rel=1e-12)
-        assert found["122157"].method.value == "UNCALIBRATED"
+        method = found["122157"].method
+        assert method is not None and method.value == "UNCALIBRATED"
         assert found["LOGIT"].unit.value == "{logit}"
         assert found["GLUM_SUM"].value <= 0 <= found["FAVORABLE_SUM"].value
 
