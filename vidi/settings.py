@@ -44,6 +44,9 @@ class ServiceSettings(CommonSettings):
     port: int = Field(default=0, ge=0, le=65535, description="gRPC port; 0 lets the system choose.")
     metrics_port: int = Field(default=-1, ge=-1, le=65535, description="Prometheus port; -1: none, 0: the system chooses.")
     max_message_bytes: int = Field(default=16 * MIB, gt=0, description="Largest gRPC message in either direction, in bytes.")
+    max_receive_bytes: int = Field(
+        default=0, ge=0, description="Largest gRPC message taken, where it is more than max_message_bytes (films)."
+    )
     queue_size: int = Field(default=64, ge=1, description="Requests that may wait; more get RESOURCE_EXHAUSTED.")
     drain_seconds: float = Field(default=2.0, ge=0, description="Pause between NOT_SERVING and refusing new calls.")
     grace_seconds: float = Field(default=60.0, ge=0, description="How long running calls may go on during shutdown.")

@@ -1,0 +1,57 @@
+"""The command line: `vidi`. Commands of services join through the entry point group `vidi.commands`.
+
+Exit codes: 0 all went well; 1 an error; 2 usage; 3 some films were refused or failed, the rest is done.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+
+import typer
+
+from vidi import __version__
+from vidi.commands import calls, process, run
+from vidi.errors import ViDiError
+
+GROUP = "vidi.commands"
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"vidi {__version__}")
+        raise typer.Exit
+
+
+def build() -> typer.Typer:
+    """Return the application with the commands of everything that is installed."""
+    app = typer.Typer(
+        name="vidi",
+        help="Chest X-rays classified, explained and clustered beside a PACS. ViDi assists; a radiologist decides.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    ) -> None:
+        """Options of all commands."""
+
+    run.register(app)
+    process.register(app)
+    calls.register(app)
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        entry.load()(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line; ViDi's own errors become one readable line."""
+    try:
+        build()()
+    except ViDiError as error:
+        typer.echo(f"vidi: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,79 @@
+"""Logs without patient data: structlog, with a filter that drops what must never be written."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from vidi.settings import CommonSettings
+
+#: Keys that are dropped, whatever they hold: compared in lower case without underscores.
+FORBIDDEN = frozenset(
+    ("patientname", "patientid", "patient", "patientbirthdate", "birthdate", "accessionnumber", "studydescription")
+    + ("sopinstanceuid", "studyinstanceuid", "seriesinstanceuid", "institutionname", "referringphysicianname")
+    + ("header", "dataset", "dicom", "data", "body", "password", "token")
+)
+#: Longest string that is written.
+LONGEST = 500
+
+
+def configure(settings: CommonSettings) -> None:
+    """Set up logging for the process: to standard error, as text or one JSON object a line."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            without_patient_data,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries quote values in their messages (pydicom, pynetdicom): only their severest lines pass.
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, force=True)
+    for name in ("pydicom", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def get(name: str) -> Any:
+    """Return a logger. Events are short and constant; what varies goes into keyword values."""
+    return structlog.get_logger(component=name)
+
+
+def without_patient_data(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Drop forbidden keys, bytes and objects; shorten long strings. A structlog processor."""
+    for key in list(event):
+        if key.lower().replace("_", "") in FORBIDDEN:
+            event[key] = "(withheld)"
+        elif isinstance(event[key], str):
+            event[key] = event[key][:LONGEST]
+        elif not isinstance(event[key], int | float | bool | None):
+            event[key] = type(event[key]).__name__
+    return event
+
+
+def hash_id(value: str, key: bytes) -> str:
+    """Return a keyed digest of an identifier, 16 hex digits: the same id is the same digest at one site only."""
+    return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def where(error: BaseException) -> str:
+    """Return where an error was raised, as "file:line function" of the last frames: no message, no values."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))

@@ -1,0 +1,1 @@
+"""What all of ViDi's gRPC servers and callers share: bootstrap, interceptors, errors, queues, channels."""
