@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -249,12 +250,12 @@ def _train(x: Float32, k: int, seed: int, iterations: int) -> tuple[Float64, flo
     parameters.min_points_per_centroid = 1  # the default of 39 prints warnings on small cohorts
     dimension = x.shape[1]
     clustering = faiss.Clustering(dimension, k, parameters)
-    index = faiss.IndexFlatL2(dimension)
+    index: Any = faiss.IndexFlatL2(dimension)
     if _gpus():
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     with _threads(x.size * k):
         clustering.train(x, index)
-    stats = clustering.iteration_stats
+    stats: Any = clustering.iteration_stats  # a wrapped std::vector, whatever the stubs say
     inertia = float(stats.at(stats.size() - 1).obj) if stats.size() else 0.0  # none when k is the number of vectors
     return faiss.vector_to_array(clustering.centroids).reshape(k, dimension).astype(np.float64), inertia
 
@@ -379,7 +380,8 @@ def _means(x: Float32, labels: Labels, k: int) -> Float64:
 def _squared_distances(x: Float64, centroids: Float64) -> Float64:
     """All squared distances (n, k), never negative."""
     norms = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", centroids, centroids)
-    return np.maximum(norms - 2.0 * (x @ centroids.T), 0.0)
+    squared: Float64 = np.maximum(norms - 2.0 * (x @ centroids.T), 0.0)
+    return squared
 
 
 def _own_distances(x: npt.NDArray[np.floating], centroids: Float64, labels: Labels) -> Float64:

@@ -12,7 +12,8 @@ from vidi.settings import MIB, ServiceSettings
 class ClustererSettings(ServiceSettings):
     """Settings of the clusterer (`VIDI_...`)."""
 
-    queue_size: int = Field(default=16, ge=1, description="Calls that may wait for the one that computes.")
+    queue_size: int = Field(default=16, ge=1, description="Sweeps and fits that may wait for the one that runs.")
+    quick_queue_size: int = Field(default=256, ge=1, description="Lookups and assignments that may wait.")
     max_vector_bytes: int = Field(
         default=1024 * MIB,
         gt=0,
