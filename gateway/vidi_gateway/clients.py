@@ -9,6 +9,8 @@ from typing import TypeVar
 import grpc
 import numpy as np
 import numpy.typing as npt
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from vidi.errors import Unavailable
 from vidi.rpc.channel import open_channel
 from vidi.rpc.status import from_rpc_error
 
@@ -142,6 +144,20 @@ class Services:
                 yield clusterer_pb2.FitRequest(batch=batch)
 
         return await answer(self._clusterer.Fit(messages(), timeout=self._settings.cluster_timeout))
+
+    async def healthy(self) -> None:
+        """Check that every service says SERVING.
+
+        Raises
+        ------
+        Unavailable
+            Naming one that does not.
+        """
+        for name, channel in zip(("classifier", "explainer", "clusterer"), self._channels, strict=True):
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answered = await answer(check(health_pb2.HealthCheckRequest(), timeout=DESCRIBE_TIMEOUT))
+            if answered.status != health_pb2.HealthCheckResponse.SERVING:
+                raise Unavailable(f"the {name} is not serving", reason="NOT_READY")
 
     async def close(self) -> None:
         """Close the channels."""

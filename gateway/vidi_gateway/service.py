@@ -24,10 +24,10 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Mounted]:
     Unavailable
         A port is taken.
     """
-    from vidi_gateway.compose import gateway
+    from vidi_gateway.mount import mounted
 
-    async with gateway(settings) as parts:
-        yield Mounted(add_to=lambda _server: None, names=(), drain=parts.drain, endpoints=parts.endpoints)
+    async with mounted(settings) as opened:
+        yield opened
 
 
 SERVICE = Service("gateway", GatewaySettings, open_gateway)

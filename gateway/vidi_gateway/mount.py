@@ -1,0 +1,95 @@
+"""The gateway's transports on top of its parts: gRPC with the pass-through, and HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from vidi import metrics
+from vidi.errors import Unavailable
+from vidi.service import Mounted
+from vidi_gateway.compose import Gateway, gateway
+from vidi_gateway.handlers.cohorts import CohortHandler
+from vidi_gateway.handlers.jobs import JobHandler
+from vidi_gateway.http.app import Handlers, build
+from vidi_gateway.http.server import serving
+from vidi_gateway.passthrough import FORWARDED, add_forwarders
+from vidi_gateway.servicer import NAME, StudyServicer, add_study_service
+from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.cohorts import Cohorts
+from vidi_gateway.store.jobs import Jobs
+
+READY_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
+    """Open the gateway by its role: a worker has no transports of its own.
+
+    Raises
+    ------
+    PreconditionFailed
+        Another process uses the data directory.
+    Unavailable
+        A port is taken.
+    """
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(gateway(settings))
+        if settings.role == "worker":
+            yield Mounted(add_to=lambda _server: None, names=(), drain=parts.drain, endpoints=parts.endpoints)
+            return
+        cohorts = CohortHandler(
+            Cohorts(parts.journal.database),
+            parts.journal,
+            parts.store,
+            parts.services,
+            parts.threads,
+            settings.default_model,
+        )
+        jobs = JobHandler(
+            jobs=Jobs(parts.journal.database),
+            films=parts.films,
+            journal=parts.journal,
+            services=parts.services,
+            changes=parts.changes,
+            threads=parts.threads,
+            default_model=settings.default_model,
+        )
+        feeding = asyncio.create_task(jobs.feed(), name="vidi-jobs")
+        stack.push_async_callback(_ended, feeding)
+        if settings.http_port >= 0:
+            app = build(_handlers(settings, parts, jobs, cohorts))
+            url = await stack.enter_async_context(serving(app, settings.http_host, settings.http_port))
+            parts.endpoints["http"] = url
+        study = StudyServicer(parts.films, jobs, cohorts)
+
+        def add_to(server: Any) -> None:
+            add_study_service(server, study)
+            add_forwarders(server, parts.services.channels)
+
+        names = (NAME, *(name for name, _register, _forwarder in FORWARDED))
+        yield Mounted(add_to=add_to, names=names, drain=parts.drain, endpoints=parts.endpoints)
+
+
+def _handlers(settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohorts: CohortHandler) -> Handlers:
+    async def models() -> list[dict[str, Any]]:
+        return [MessageToDict(m, preserving_proto_field_name=True) for m in await parts.services.models()]
+
+    async def ready() -> None:
+        await parts.threads.run(parts.journal.unfinished_count)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await parts.services.healthy()
+        except TimeoutError:
+            raise Unavailable("a service does not answer", reason="NOT_READY") from None
+
+    return Handlers(parts.films, jobs, cohorts, ready, models, metrics.render, settings.max_film_bytes)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
