@@ -2,7 +2,8 @@
 
 Usage: python scripts/generate_stubs.py [--check]
 
-With --check nothing is written: the exit status is 1 and a list is printed when a stub differs from what its proto gives.
+With --check nothing is written: the exit status is 1 and a list is printed when a stub differs from what its proto
+gives.
 """
 
 from __future__ import annotations
@@ -52,11 +53,16 @@ def main() -> int:
         generate(out)
         fresh = {p.relative_to(out) for p in out.rglob("*") if p.is_file()}
         present = {
-            p.relative_to(ROOT) for base in ("vidi/api", "buf") for p in (ROOT / base).rglob("*.py*") if p.suffix in {".py", ".pyi"}
+            p.relative_to(ROOT)
+            for base in ("vidi/api", "buf")
+            for p in (ROOT / base).rglob("*.py*")
+            if p.suffix in {".py", ".pyi"}
         }
         if check:
             wrong = sorted(
-                str(p) for p in fresh | present if p not in fresh or p not in present or not filecmp.cmp(out / p, ROOT / p, False)
+                str(p)
+                for p in fresh | present
+                if p not in fresh or p not in present or not filecmp.cmp(out / p, ROOT / p, False)
             )
             if wrong:
                 print("stubs differ from protos/ (run `make proto`):", *wrong, sep="\n  ")

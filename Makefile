@@ -1,0 +1,44 @@
+# The two commands a newcomer needs are `make demo` and `make test`; both set everything up first.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format proto bench lock clean
+SHELL := /bin/bash
+
+BIN := .venv/bin
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## Make .venv with everything in it; does nothing when it is up to date.
+	@scripts/setup.sh
+
+demo: setup ## The whole way once: films in by C-STORE, DICOM results back, clusters and a report.
+	$(BIN)/vidi demo --output demo-output
+
+test: setup lint ## Lint, then all tests. Installs Orthanc, dcmtk and Chromium first if missing and allowed.
+	@scripts/install_debian_packages.sh
+	$(BIN)/python -m pytest
+
+lint: setup ## Style, formatting, types, import contracts, protos, generated stubs.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf lint
+	$(BIN)/python scripts/generate_stubs.py --check
+
+format: setup ## Rewrite what ruff can put right by itself.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: setup ## Regenerate the Python stubs from protos/.
+	$(BIN)/python scripts/generate_stubs.py
+
+bench: setup ## Measure classify, explain, cached explain and a k sweep on this machine.
+	$(BIN)/python benchmarks/suite.py
+
+lock: setup ## Write requirements.lock from what .venv holds.
+	$(BIN)/python scripts/lock.py
+
+clean: ## Remove .venv, caches and what the demo wrote.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist
+	find vidi services gateway tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
