@@ -73,7 +73,9 @@ async def suite(
                 if not fixed_ports:
                     extra |= {"dimse_port": 0, "http_port": 0}
             service = find(name)
-            started: Running = await stack.enter_async_context(running(service, service.settings(**{**extra, **overrides})))
+            started: Running = await stack.enter_async_context(
+                running(service, service.settings(**{**extra, **overrides}))
+            )
             addresses[name] = started.address
             endpoints |= dict(started.endpoints)
         yield Suite(addresses, endpoints)

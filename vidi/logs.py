@@ -17,9 +17,27 @@ if TYPE_CHECKING:
 
 #: Keys that are dropped, whatever they hold: compared in lower case without underscores.
 FORBIDDEN = frozenset(
-    ("patientname", "patientid", "patient", "patientbirthdate", "birthdate", "accessionnumber", "studydescription")
-    + ("sopinstanceuid", "studyinstanceuid", "seriesinstanceuid", "institutionname", "referringphysicianname")
-    + ("header", "dataset", "dicom", "data", "body", "password", "token")
+    {
+        "patientname",
+        "patientid",
+        "patient",
+        "patientbirthdate",
+        "birthdate",
+        "accessionnumber",
+        "studydescription",
+        "sopinstanceuid",
+        "studyinstanceuid",
+        "seriesinstanceuid",
+        "institutionname",
+        "referringphysicianname",
+        "header",
+        "dataset",
+        "dicom",
+        "data",
+        "body",
+        "password",
+        "token",
+    }
 )
 #: Longest string that is written.
 LONGEST = 500
@@ -54,9 +72,7 @@ def get(name: str) -> Any:
     return structlog.get_logger(component=name)
 
 
-def without_patient_data(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def without_patient_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Drop forbidden keys, bytes and objects; shorten long strings. A structlog processor."""
     for key in list(event):
         if key.lower().replace("_", "") in FORBIDDEN:

@@ -31,7 +31,7 @@ class CommonSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VIDI_", extra="ignore", frozen=True)
 
     data_dir: Path = Field(default_factory=default_data_dir, description="Where state lives.")
-    model_dir: Path = Field(default_factory=default_model_dir, description="Where model bundles lie, one directory each.")
+    model_dir: Path = Field(default_factory=default_model_dir, description="Where model bundles lie, a directory each.")
     default_model: str = Field(default="pneumonia-slim", description="Model of requests that name none.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = Field(default=False, description="One JSON object a line instead of text.")
@@ -42,12 +42,14 @@ class ServiceSettings(CommonSettings):
 
     host: str = Field(default=LOOPBACK, description="Address to listen on.")
     port: int = Field(default=0, ge=0, le=65535, description="gRPC port; 0 lets the system choose.")
-    metrics_port: int = Field(default=-1, ge=-1, le=65535, description="Prometheus port; -1: none, 0: the system chooses.")
-    max_message_bytes: int = Field(default=16 * MIB, gt=0, description="Largest gRPC message in either direction, in bytes.")
+    metrics_port: int = Field(default=-1, ge=-1, le=65535, description="Prometheus port; -1: none, 0: any free one.")
+    max_message_bytes: int = Field(default=16 * MIB, gt=0, description="Largest gRPC message either way, in bytes.")
     max_receive_bytes: int = Field(
         default=0, ge=0, description="Largest gRPC message taken, where it is more than max_message_bytes (films)."
     )
     queue_size: int = Field(default=64, ge=1, description="Requests that may wait; more get RESOURCE_EXHAUSTED.")
     drain_seconds: float = Field(default=2.0, ge=0, description="Pause between NOT_SERVING and refusing new calls.")
     grace_seconds: float = Field(default=60.0, ge=0, description="How long running calls may go on during shutdown.")
-    max_connection_age_seconds: float = Field(default=45.0, gt=0, description="After which clients reconnect, to find new replicas.")
+    max_connection_age_seconds: float = Field(
+        default=45.0, gt=0, description="After which clients reconnect, to find new replicas."
+    )

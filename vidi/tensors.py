@@ -73,7 +73,8 @@ def decode(
     if dtype is None:
         raise InvalidTensor(f"{field}: unknown data type {tensor.dtype}", field=field)
     if dtypes is not None and dtype.name not in dtypes:
-        raise InvalidTensor(f"{field}: data type {_NAMES[dtype]} is not accepted here ({', '.join(sorted(dtypes))})", field=field)
+        accepted = ", ".join(sorted(dtypes))
+        raise InvalidTensor(f"{field}: data type {_NAMES[dtype]} is not accepted here ({accepted})", field=field)
     shape = tuple(tensor.shape)
     if any(n < 0 for n in shape):
         raise InvalidTensor(f"{field}: shape {shape} has a negative extent", field=field)

@@ -1,24 +1,24 @@
-"""The services as the gateway calls them: typed calls that raise ViDi's errors. The only module here that knows gRPC."""
+"""The services as the gateway calls them: typed calls that raise ViDi's errors. Only this module knows gRPC."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
 import numpy.typing as npt
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from vidi.errors import Unavailable
-from vidi.rpc.channel import open_channel
-from vidi.rpc.status import from_rpc_error
 
 from vidi import tensors
 from vidi.api.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from vidi.api.clusterer.v1 import clusterer_pb2, clusterer_pb2_grpc
 from vidi.api.common.v1 import common_pb2
 from vidi.api.explainer.v1 import explainer_pb2, explainer_pb2_grpc
+from vidi.errors import Unavailable
+from vidi.rpc.channel import open_channel
+from vidi.rpc.status import from_rpc_error
 from vidi_gateway.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class Services:
             Naming one that does not.
         """
         for name, channel in zip(("classifier", "explainer", "clusterer"), self._channels, strict=True):
-            check = health_pb2_grpc.HealthStub(channel).Check
+            check: Any = getattr(health_pb2_grpc.HealthStub(channel), "Check")  # noqa: B009 - its stub types lack it
             answered = await answer(check(health_pb2.HealthCheckRequest(), timeout=DESCRIBE_TIMEOUT))
             if answered.status != health_pb2.HealthCheckResponse.SERVING:
                 raise Unavailable(f"the {name} is not serving", reason="NOT_READY")

@@ -83,7 +83,6 @@ async def run(output: Path, count: int, seed: int) -> int:
     from vidi_gateway.dimse.receiver import Receiver
 
     console = Console()
-    output.mkdir(parents=True, exist_ok=True)
     logs.configure(CommonSettings(log_level="ERROR"))
     started = time.monotonic()
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -119,9 +118,10 @@ async def _send(films: list[DemoFilm], node: str, site_key: SiteKey, progress: P
     """Send every film by C-STORE, as a PACS would: one association a called AE title."""
     from pydicom import dcmread
 
+    from vidi_gateway.dimse.scu import Outcome
     from vidi_gateway.dimse.sender import send_files
 
-    address = urlsplit(node)
+    address = urlsplit(f"dimse://{node}")  # "AET@host:port"
     task = progress.add_task("C-STORE to the gateway", total=len(films))
     for called in (PATIENT_AE, PHANTOM_AE):
         batch = [f for f in films if f.called_ae == called]
@@ -135,11 +135,11 @@ async def _send(films: list[DemoFilm], node: str, site_key: SiteKey, progress: P
             int(address.port or 0),
             called,
             SENDER_AE,
-            on_sent=lambda _: progress.advance(task),
+            progress=lambda *_: progress.advance(task),
         )
         for film, answer in zip(batch, sent, strict=True):
-            if not answer.ok:
-                raise Unavailable(f"C-STORE of {film.name} was answered with {answer.status:04X}")
+            if answer.outcome is not Outcome.SENT:
+                raise Unavailable(f"C-STORE of {film.name} failed: {answer.error or answer.status}")
 
 
 async def _wait(client: AsyncClient, films: list[DemoFilm], progress: Progress) -> None:

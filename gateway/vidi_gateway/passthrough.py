@@ -1,7 +1,7 @@
 """The three services, callable through the gateway's port: how other systems call classify, explain and cluster.
 
-Requests are validated, logged and metered here like the gateway's own, then handed on with the caller's deadline; errors
-come back with the type and details that the service gave them. The services' own ports stay inside.
+Requests are validated, logged and metered here like the gateway's own, then handed on with the caller's deadline;
+errors come back with the type and details that the service gave them. The services' own ports stay inside.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ class StudyServicer(gateway_pb2_grpc.StudyServiceServicer):
 
     async def GetResult(self, request: gateway_pb2.GetResultRequest, context: Any) -> gateway_pb2.GetResultResponse:
         """Return a film."""
-        return gateway_pb2.GetResultResponse(film=protos.film(await self._films.get(request.film_id, request.model.name)))
+        return gateway_pb2.GetResultResponse(
+            film=protos.film(await self._films.get(request.film_id, request.model.name))
+        )
 
     async def WatchResults(
         self, request: gateway_pb2.WatchResultsRequest, context: Any

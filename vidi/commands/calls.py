@@ -31,9 +31,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command()
-    def classify(
-        paths: list[Path] = _PATHS, model: str = _MODEL, server: str = _SERVER, as_json: bool = _JSON
-    ) -> None:
+    def classify(paths: list[Path] = _PATHS, model: str = _MODEL, server: str = _SERVER, as_json: bool = _JSON) -> None:
         """Classify films. DICOM is decoded here: only pixels are sent."""
         _finish(asyncio.run(_each(paths, server, _classify(model), as_json)))
 
@@ -168,7 +166,9 @@ async def _cluster(paths: Iterable[Path], server: str, model: str, k: int, seed:
         vectors = np.stack([e.attribution_vector for e in explained.values()])
         provenance = next(iter(explained.values())).provenance
         if not k:
-            sweep = await client.sweep_k(vectors, provenance, ids=ids, labels=labels, label_source="predicted", seed=seed)
+            sweep = await client.sweep_k(
+                vectors, provenance, ids=ids, labels=labels, label_source="predicted", seed=seed
+            )
             k = sweep.recommended_k
             typer.echo(f"k = {k}: {sweep.reason}", err=True)
         fitted = await client.fit(vectors, provenance, k=k, ids=ids, labels=labels, label_source="predicted", seed=seed)

@@ -49,13 +49,18 @@ def register(app: typer.Typer) -> None:
         paths: list[Path] = typer.Argument(..., help="DICOM, PNG or JPEG films, or folders of them.", exists=True),
         output: Path = typer.Option(..., "--output", "-o", help="Folder for the results; made if missing."),
         model: str = typer.Option("", "--model", help="Model name; the server's default otherwise."),
-        server: str = typer.Option("", "--server", help="gRPC address of a running gateway; otherwise a suite is started."),
-        as_json: bool = typer.Option(False, "--json", help="One JSON object a film on standard output, then a summary."),
+        server: str = typer.Option(
+            "", "--server", help="gRPC address of a running gateway; otherwise a suite is started."
+        ),
+        as_json: bool = typer.Option(
+            False, "--json", help="One JSON object a film on standard output, then a summary."
+        ),
     ) -> None:
         """Classify and explain films and write their results; with more than one film also cluster them.
 
         Films outside a model's intended use are marked, not refused, when the suite is started here.
         """
+        output.mkdir(parents=True, exist_ok=True)
         code = asyncio.run(run(paths, output, model, server, as_json))
         if code:
             raise typer.Exit(code)
@@ -126,7 +131,6 @@ async def run(paths: list[Path], output: Path, model: str, server: str, as_json:
     if not films:
         raise NotFound("film", ", ".join(map(str, paths)), hint="the folders hold no DICOM, PNG or JPEG file")
     logs.configure(CommonSettings(log_level="ERROR"))
-    output.mkdir(parents=True, exist_ok=True)
     items = [Item(path, folder) for path, folder in zip(films, _folders(films, output), strict=True)]
     started = time.monotonic()
     console = Console(stderr=True)
@@ -138,12 +142,12 @@ async def run(paths: list[Path], output: Path, model: str, server: str, as_json:
             async for item in _process(client, items, model):
                 progress.advance(task)
                 if as_json:
-                    print(json.dumps(item.line), flush=True)
+                    typer.echo(json.dumps(item.line))
         summary = _summary(items)
         summary |= await _cluster(client, items, model, output)
         summary["seconds"] = round(time.monotonic() - started, 3)
     if as_json:
-        print(json.dumps({"summary": summary}), flush=True)
+        typer.echo(json.dumps({"summary": summary}))
     else:
         _table(items, summary)
     return 0 if summary["done"] == len(items) else SOME_NOT_DONE
@@ -257,7 +261,8 @@ def _table(items: list[Item], summary: dict[str, Any]) -> None:
         table.add_row(item.path.name, "done", top, f"{line['probabilities'][top]:.3f}", f"{residual:.1e}", notes)
     console = Console(file=sys.stdout)
     console.print(table)
-    console.print(f"{summary['done']} done, {summary['refused']} refused, {summary['failed']} failed in {summary['seconds']:.1f} s")
+    counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "refused", "failed"))
+    console.print(f"{counts} in {summary['seconds']:.1f} s")
     if "report" in summary:
         console.print(f"report: {summary['report']}", soft_wrap=True)
     console.print("Not for diagnosis: a radiologist decides.")

@@ -50,6 +50,6 @@ class Affine:
 
     @classmethod
     def between_grids(cls, source: tuple[int, int], target: tuple[int, int]) -> Affine:
-        """Return the transform from pixel centres of `source` (height, width) to `target`, both covering the same area."""
+        """Return the transform from pixels of `source` (height, width) to `target`: grids over the same area."""
         sy, sx = target[0] / source[0], target[1] / source[1]
         return cls(sx, 0.0, (sx - 1) / 2, 0.0, sy, (sy - 1) / 2)

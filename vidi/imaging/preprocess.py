@@ -72,7 +72,9 @@ class Preprocessing:
             When the film is not two-dimensional or smaller than 16 pixels on a side.
         """
         if film.ndim != 2 or min(film.shape) < 16:
-            raise InvalidInput(f"a film of shape {film.shape}: two axes of at least 16 pixels are needed", field="image")
+            raise InvalidInput(
+                f"a film of shape {film.shape}: two axes of at least 16 pixels are needed", field="image"
+            )
         shape = (self.height, self.width)
         source = np.ascontiguousarray(film, dtype=np.float32)
         if source.shape == shape:

@@ -23,9 +23,7 @@ OURS = "/vidi."
 class Edge(grpc.aio.ServerInterceptor):
     """Wraps every handler of ViDi's services."""
 
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
-    ) -> Any:
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """Return the wrapped handler."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
@@ -111,7 +109,9 @@ class _Call:
         self._code = code_of(error)
         if not isinstance(error, ViDiError) or self._code is grpc.StatusCode.INTERNAL:
             kind = type(error).__name__
-            self._log.error("internal error", method=self._method, error=kind, at=logs.where(error), request_id=self._id)
+            self._log.error(
+                "internal error", method=self._method, error=kind, at=logs.where(error), request_id=self._id
+            )
         status = rpc_status.to_status(to_status(error))
         # Trailing metadata is replaced by an abort's: the request id goes along.
         self._context.set_trailing_metadata(((calls.HEADER, self._id), *status.trailing_metadata))

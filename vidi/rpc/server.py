@@ -113,7 +113,7 @@ async def serve(service: Service, settings: ServiceSettings) -> None:
 
 def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
     # Replicas that all close connections at the same age would send their clients around together.
-    age = settings.max_connection_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+    age = settings.max_connection_age_seconds * random.uniform(0.9, 1.1)
     return [
         ("grpc.max_receive_message_length", max(settings.max_message_bytes, settings.max_receive_bytes)),
         ("grpc.max_send_message_length", settings.max_message_bytes),

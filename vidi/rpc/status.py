@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -112,7 +112,7 @@ def from_rpc_error(error: grpc.RpcError) -> ViDiError:
     """Return the error that a failed call stands for, details included."""
     call: Any = error
     try:
-        rich = rpc_status.from_call(_Call(call))
+        rich = rpc_status.from_call(cast(grpc.Call, _Call(call)))
     except ValueError:  # details that contradict the code: a proxy's, not ours
         rich = None
     return from_status(rich or status_pb2.Status(code=call.code().value[0], message=call.details() or ""))

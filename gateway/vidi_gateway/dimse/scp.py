@@ -103,10 +103,10 @@ class Node:
 
     def _reject(self, association: Any, reason: tuple[int, int, int], source: str, code: str) -> None:
         log.warning("association rejected", peer=source, reason=code)
+        self._audit.note("association rejected", source=source, outcome=code)
         association.acse.send_reject(*reason)
         evt.trigger(association, evt.EVT_REJECTED, {})
         association.kill()
-        self._audit.note("association rejected", source=source, outcome=code)
 
     def _store(self, event: evt.Event) -> int:
         """Answer C-STORE: Success only for what is durable, or deliberately dropped."""

@@ -89,12 +89,11 @@ class _BoundedHandler(RequestHandler):
 
     def _create_association(self) -> Any:
         association = super()._create_association()
-        old = association.dul.socket
-        new = BoundedSocket(association, client_socket=self.request)
-        new.max_pdu_bytes = max(CONTROL_PDU_BYTES, self.server.max_pdu_bytes + 6)
-        new.max_message_bytes = self.server.max_message_bytes + CONTROL_PDU_BYTES
-        assert old is not None
-        association.set_socket(new)
+        connection: Any = association.dul.socket
+        # An association takes one socket only, and making a second one would start its state machine twice.
+        connection.__class__ = BoundedSocket
+        connection.max_pdu_bytes = max(CONTROL_PDU_BYTES, self.server.max_pdu_bytes + 6)
+        connection.max_message_bytes = self.server.max_message_bytes + CONTROL_PDU_BYTES
         return association
 
 

@@ -76,7 +76,9 @@ class CohortHandler:
         """See `Cohorts.delete`."""
         await self._threads.run(self._cohorts.delete, cohort_id)
 
-    async def cluster(self, cohort_id: str, *, model: str = "", k: int = 0, seed: int = 0) -> gateway_pb2.ClusterCohortResponse:
+    async def cluster(
+        self, cohort_id: str, *, model: str = "", k: int = 0, seed: int = 0
+    ) -> gateway_pb2.ClusterCohortResponse:
         """Cluster the done films of a cohort by their attribution vectors (paper, section 3.3).
 
         Parameters
@@ -111,7 +113,7 @@ class CohortHandler:
         fitted = await self._services.fit(fit, batches)
         response.clustering.CopyFrom(fitted.clustering)
         await self._threads.run(self._cohorts.add_clustering, cohort_id, fitted.clustering.id)
-        described = await self._services.model(config.provenance.model)
+        described = await self._services.model(config.provenance.model.name, config.provenance.model.digest)
         response.report_html = await self._threads.run(_report, response, members, cohort, described)
         return response
 
@@ -124,18 +126,23 @@ class CohortHandler:
         done = [
             r
             for film_id in cohort.film_ids
-            if (r := records.get(film_id)) and r.analysis and r.analysis.state is FilmState.DONE and r.analysis.outcome_key
+            if (r := records.get(film_id))
+            and r.analysis
+            and r.analysis.state is FilmState.DONE
+            and r.analysis.outcome_key
         ]
         if len(done) < 2:
             raise PreconditionFailed(
                 f"{len(done)} of the cohort's {cohort.count} films are done on model {model!r}; clustering needs two",
                 reason="TOO_FEW_FILMS",
             )
-        members = [_Member(r, FilmOutcome.from_bytes(self._store.get(r.analysis.outcome_key))) for r in done if r.analysis]
+        members = [
+            _Member(r, FilmOutcome.from_bytes(self._store.get(r.analysis.outcome_key))) for r in done if r.analysis
+        ]
         kinds = {(m.outcome.model.digest, m.outcome.background_digest, _method(m.outcome)) for m in members}
         if len(kinds) > 1:
             raise PreconditionFailed(
-                "the cohort's results come from different model digests, references or engines; a clustering never mixes them",
+                "the cohort's results come from different model digests, references or engines: never mixed",
                 reason="MIXED_MODELS",
             )
         return members

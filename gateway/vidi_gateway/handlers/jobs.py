@@ -11,8 +11,8 @@ from vidi.errors import InvalidInput, NotFound
 from vidi_gateway.clients import Services
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.pipeline.changes import Changes
-from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.jobs import Job, Jobs, JobState
+from vidi_gateway.store.journal import Journal
 from vidi_gateway.threads import Threads
 
 #: Films that a feeder asks for at a time; the rest wait in the job's own rows.

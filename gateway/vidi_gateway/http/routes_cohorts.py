@@ -71,6 +71,3 @@ def router(cohorts: CohortHandler, jobs: JobHandler) -> APIRouter:
         return Job.of(await jobs.cancel(job_id))
 
     return api
-
-
-

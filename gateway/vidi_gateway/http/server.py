@@ -36,12 +36,14 @@ async def serving(app: FastAPI, host: str, port: int) -> AsyncIterator[str]:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise Unavailable(f"HTTP port {port} on {host} cannot be opened: {error.strerror}", reason="PORT_TAKEN") from None
+        raise Unavailable(
+            f"HTTP port {port} on {host} cannot be opened: {error.strerror}", reason="PORT_TAKEN"
+        ) from None
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="vidi-http")
     try:
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn tells by this attribute alone
             await asyncio.sleep(0.01)
         yield f"http://{host}:{listener.getsockname()[1]}"
     finally:

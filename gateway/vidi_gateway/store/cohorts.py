@@ -60,7 +60,10 @@ class Cohorts:
             require_films(connection, film_ids)
             connection.execute(
                 cohorts.insert().values(
-                    cohort_id=cohort.cohort_id, display_name=display_name, count=cohort.count, created_at=cohort.created_at
+                    cohort_id=cohort.cohort_id,
+                    display_name=display_name,
+                    films=cohort.count,
+                    created_at=cohort.created_at,
                 )
             )
             rows = [
@@ -95,7 +98,7 @@ class Cohorts:
             return Cohort(
                 row.cohort_id,
                 row.display_name,
-                row.count,
+                row.films,
                 row.created_at,
                 tuple(m.film_id for m in members),
                 {m.film_id: m.label for m in members if m.label is not None},
@@ -114,7 +117,7 @@ class Cohorts:
                     sa.tuple_(cohorts.c.created_at, cohorts.c.cohort_id) < sa.tuple_(last.created_at, last.cohort_id)
                 )
             rows = connection.execute(query).all()
-        listed = [Cohort(r.cohort_id, r.display_name, r.count, r.created_at) for r in rows[:size]]
+        listed = [Cohort(r.cohort_id, r.display_name, r.films, r.created_at) for r in rows[:size]]
         return listed, listed[-1].cohort_id if len(rows) > size else ""
 
     def delete(self, cohort_id: str) -> None:

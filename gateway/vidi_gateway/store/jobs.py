@@ -91,12 +91,13 @@ class Jobs:
             # A film counts by its analysis once the job has asked for it; one that was not kept on arrival has none.
             analysed = sa.func.coalesce(analyses.c.state, FilmState.REFUSED.value)
             state = sa.case((job_films.c.left_out, "left_out"), (job_films.c.requested, analysed), else_="waiting")
-            counts: dict[str, int] = {
-                s: n
-                for s, n in connection.execute(
-                    sa.select(state, sa.func.count()).select_from(joined).where(job_films.c.job_id == job_id).group_by(state)
-                ).all()
-            }
+            rows = connection.execute(
+                sa.select(state, sa.func.count())
+                .select_from(joined)
+                .where(job_films.c.job_id == job_id)
+                .group_by(state)
+            ).all()
+        counts: dict[str, int] = {r[0]: r[1] for r in rows}
         total = sum(counts.values())
         done = counts.get(FilmState.DONE, 0)
         failed = sum(counts.get(s, 0) for s in (FilmState.REFUSED, FilmState.FAILED, FilmState.QUARANTINED))

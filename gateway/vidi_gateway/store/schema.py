@@ -126,7 +126,7 @@ cohorts = sa.Table(
     metadata,
     sa.Column("cohort_id", sa.String(64), primary_key=True),
     sa.Column("display_name", sa.String(128), nullable=False),
-    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("films", sa.Integer, nullable=False),  # how many
     sa.Column("created_at", sa.Double, nullable=False, index=True),
 )
 
