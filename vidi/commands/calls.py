@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vidi.commands.process import SOME_NOT_DONE, discover
-from vidi.errors import InvalidInput, NotFound, ViDiError
+from vidi.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,7 +145,6 @@ async def _cluster(paths: Iterable[Path], server: str, model: str, k: int, seed:
     from rich.progress import track
 
     from vidi.client import AsyncClient
-    from vidi.report.plain import clustering_json
 
     films = discover(paths)
     failed: list[str] = []
@@ -173,13 +172,16 @@ async def _cluster(paths: Iterable[Path], server: str, model: str, k: int, seed:
             typer.echo(f"k = {k}: {sweep.reason}", err=True)
         fitted = await client.fit(vectors, provenance, k=k, ids=ids, labels=labels, label_source="predicted", seed=seed)
     if as_json:
-        typer.echo(json.dumps(clustering_json(fitted, dict(zip(ids, explained, strict=True)))))
+        typer.echo(json.dumps({**fitted.to_json(), "films": dict(zip(ids, explained, strict=True))}))
+    else:
+        names = dict(zip(ids, explained, strict=True))
+        typer.echo(f"clustering {fitted.id}: {fitted.count} films in {fitted.k} clusters; favoured classes as labels")
+        for cluster in fitted.clusters:
+            mix = ", ".join(f"{count} {label}" for label, count in cluster.labels)
+            typer.echo(f"  {cluster.index}: {cluster.size} films ({mix}); typical: {names[cluster.medoid_ids[0]]}")
     return len(failed)
 
 
 def _finish(failed: int) -> None:
     if failed:
         raise typer.Exit(SOME_NOT_DONE)
-
-
-__all__ = ["ViDiError", "read_pixels", "register"]

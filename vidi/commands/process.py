@@ -165,6 +165,10 @@ async def _process(client: AsyncClient, items: list[Item], model: str) -> AsyncI
             item.line = _line(item, "refused" if isinstance(error, InvalidInput) else "failed", f"{reason}: {message}")
             yield item
             continue
+        if not receipt.film_id:  # not a film at all, such as a report
+            item.line = _line(item, "refused", f"{receipt.reason_code}: {receipt.reason}")
+            yield item
+            continue
         item.film_id = receipt.film_id
         waiting.setdefault(receipt.film_id, []).append(item)
     if not waiting:
