@@ -164,8 +164,8 @@ def write_bundle(
     Parameters
     ----------
     path
-        The directory; made when missing. An old bundle there is replaced, its manifest last, so that a reader that comes
-        in between sees a digest that does not fit rather than a wrong model.
+        The directory; made when missing. An old bundle there is replaced, its manifest last, so that a reader that
+        comes in between sees a digest that does not fit rather than a wrong model.
     state
         State dict: float16, float32 or int64 arrays.
     background
@@ -267,7 +267,7 @@ def to_proto(bundle: Bundle, default: str) -> common_pb2.Model:
     """Describe a bundle for the API; `default` is the name of the server's default model."""
     m = bundle.manifest
     use = m.intended_use
-    model = common_pb2.Model(
+    return common_pb2.Model(
         ref=to_ref(bundle),
         arch=m.arch,
         width=m.width,
@@ -292,7 +292,6 @@ def to_proto(bundle: Bundle, default: str) -> common_pb2.Model:
         map_scale=m.map_scale,
         is_default=bundle.name == default,
     )
-    return model
 
 
 def _read_manifest(file: Path) -> Manifest:

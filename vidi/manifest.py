@@ -1,4 +1,4 @@
-"""The manifest of a model bundle (model.json): what a model is, what it may be used for, and what it was measured to do."""
+"""The manifest of a model bundle (model.json): what a model is, is for, and was measured to do."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ class IntendedUse(Strict):
 class SplitRule(Strict):
     """How patients were divided, precisely enough to divide them again.
 
-    A patient's bucket is `int(sha256(salt + patient_id), 16) % 100`. A patient is held out when the bucket is below
-    `held_out_percent`, or when any of the patient's films has `held_out_value` in the column `held_out_column`; else the
-    patient belongs to validation when the bucket is below `held_out_percent + validation_percent`; else to training.
+    A patient's bucket is `int(sha256(salt + patient_id), 16) % 100`. The patient is held out when the bucket is below
+    `held_out_percent`, or when any of the patient's films has `held_out_value` in the column `held_out_column`; else in
+    validation when the bucket is below `held_out_percent + validation_percent`; else in training.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class SplitRule(Strict):
 
 
 class Metric(Strict):
-    """A measured quality: `value` with its 95 % interval (`ci_low`, `ci_high`), measured on the films that `split` names."""
+    """A measured quality: `value` with its 95 % interval (`ci_low`, `ci_high`), on the films that `split` names."""
 
     name: str = Field(min_length=1, max_length=64)
     value: float

@@ -1,9 +1,10 @@
 """VGG-19 with a width multiplier, optional batch normalisation, and a fully-connected or global-average-pooling head.
 
-At width 1 with the "fc" head the state dict is torchvision's, key for key. Every module is used once and every ReLU works
-out of place, which DeepSHAP (and `shap.DeepExplainer`) needs.
+At width 1 with the "fc" head the state dict is torchvision's, key for key. Every module is used once and every ReLU
+works out of place, which DeepSHAP (and `shap.DeepExplainer`) needs.
 
-Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015, configuration E.
+Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
+configuration E.
 """
 
 from __future__ import annotations

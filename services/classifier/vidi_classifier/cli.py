@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 
@@ -153,9 +152,8 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result))
         return
-    typer.echo(
-        f"{result['model']} {result['version']}: {result['n']} films of {result['patients']} patients, task {task.value}"
-    )
+    films = f"{result['n']} films of {result['patients']} patients"
+    typer.echo(f"{result['model']} {result['version']}: {films}, task {task.value}")
     typer.echo(f"left out, of patients trained on or tuned with: {result['left_out']}")
     for name in ("balanced_accuracy", "accuracy", "auroc", "f1", "precision", "recall", "ece"):
         low, high = result[f"{name}_ci"]
@@ -182,4 +180,4 @@ def _command(what: str, epochs: int, half_epochs: int, batch: int, seed: int, mo
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    typer.echo(line, err=True)

@@ -47,8 +47,8 @@ class Scores:
 class Engine:
     """Loaded networks by name.
 
-    Films are computed one at a time, whatever else is asked for at the same moment: a film's answer never depends on the
-    films beside it. Safe to call from several threads.
+    Films are computed one at a time, whatever else is asked for at the same moment: a film's answer never depends on
+    the films beside it. Safe to call from several threads.
 
     Parameters
     ----------

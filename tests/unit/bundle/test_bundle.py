@@ -115,7 +115,7 @@ def test_another_preprocessing_than_this_one_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize("text", [b"", b"[]", b"\xff\xfe", b'{"format": 1', b"[" * 100_000])
 def test_what_is_no_manifest_is_refused(copy: Path, text: bytes) -> None:
     (copy / "model.json").write_bytes(text)
-    with pytest.raises(BundleError, match="model.json"):
+    with pytest.raises(BundleError, match=r"model\.json"):
         bundles.load(copy)
 
 
@@ -184,7 +184,7 @@ def test_references_resolve_by_name_version_and_digest(model_dir: Path) -> None:
     bundle = models["tiny-severity"]
     assert bundles.resolve(models, common_pb2.ModelRef(), "tiny-severity") is bundle
     assert bundles.resolve(models, bundles.to_ref(bundle), "tiny-pneumonia") is bundle
-    with pytest.raises(NotFound, match="no model named 'other'.*tiny-pneumonia"):
+    with pytest.raises(NotFound, match=r"no model named 'other'.*tiny-pneumonia"):
         bundles.resolve(models, common_pb2.ModelRef(name="other"), "tiny-severity")
     with pytest.raises(PreconditionFailed, match="version"):
         bundles.resolve(models, common_pb2.ModelRef(name=bundle.name, version="9"), "")

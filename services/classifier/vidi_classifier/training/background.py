@@ -16,8 +16,8 @@ def centroids(
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
     """Average films that look alike.
 
-    Films are clustered by thumbnails. A cluster of fewer than `minimum` films is never averaged: its films are put aside
-    and the rest is clustered again, until every cluster is large enough.
+    Films are clustered by thumbnails. A cluster of fewer than `minimum` films is never averaged: its films are put
+    aside and the rest is clustered again, until every cluster is large enough.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
-    """Return the temperature that makes softmax(logits / temperature) most likely when all classes are equally frequent.
+    """Return the temperature that makes softmax(logits / temperature) most likely, all classes weighing the same.
 
     Parameters
     ----------

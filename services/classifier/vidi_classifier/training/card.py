@@ -20,8 +20,8 @@ def card(bundle: Bundle, command: str) -> str:
     classes = "\n".join(f"| {c.name} | {c.code.value} | {c.code.scheme} | {c.code.meaning} |" for c in m.classes)
     metrics = "\n".join(f"| {x.name} | {x.value:.3f} | {_range(x.ci_low, x.ci_high)} | {x.split} |" for x in m.metrics)
     calibration = (
-        f"temperature-scaled (T = {m.temperature:.3f}) on validation films, for classes that are equally frequent: where "
-        "one class is rarer, so is its probability in truth"
+        f"temperature-scaled (T = {m.temperature:.3f}) on validation films, for classes that are equally frequent: "
+        "where one class is rarer, so is its probability in truth"
         if m.calibrated
         else "not calibrated"
     )

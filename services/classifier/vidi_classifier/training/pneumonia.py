@@ -30,8 +30,9 @@ CLASSES = (
 )
 SPLIT = SplitRule(
     description=(
-        "By patient. Held out: every patient with a film in the published test part (kaggle_split = test), and 20 % of the "
-        "others by a hash of the patient id; validation (choice of the epoch, temperature): 10 %; training: the rest."
+        "By patient. Held out: every patient with a film in the published test part (kaggle_split = test), and 20 % of "
+        "the others by a hash of the patient id; validation (choice of the epoch, temperature): 10 %; training: the "
+        "rest."
     ),
     datasets=("kermany",),
     salt="vidi/pneumonia-slim/1:",
@@ -42,22 +43,28 @@ SPLIT = SplitRule(
 )
 USE = IntendedUse(
     statement=(
-        "Research and teaching: shows which parts of a frontal chest film speak for or against pneumonia to a network that "
-        "learned from children aged 1 to 5 of one hospital. Not for diagnosis."
+        "Research and teaching: shows which parts of a frontal chest film speak for or against pneumonia to a network "
+        "that learned from children aged 1 to 5 of one hospital. Not for diagnosis."
     ),
     age_min_years=1.0,
     age_max_years=5.0,
     modalities=("CR", "DX"),
     views=("AP",),
-    source_population="Children aged 1 to 5, Guangzhou Women and Children's Medical Center, Guangzhou, China; AP films of routine care",
+    source_population=(
+        "Children aged 1 to 5, Guangzhou Women and Children's Medical Center, Guangzhou, China; AP films of routine "
+        "care"
+    ),
     content_qualification="RESEARCH",
     subjects=("patient",),
 )
 TRAINING_DATA = (
-    "Chest X-Ray Images (Pneumonia): D. Kermany, K. Zhang, M. Goldbaum, Labeled Optical Coherence Tomography (OCT) and Chest "
-    "X-Ray Images for Classification, Mendeley Data, 2018, doi 10.17632/rscbjbr9sj"
+    "Chest X-Ray Images (Pneumonia): D. Kermany, K. Zhang, M. Goldbaum, Labeled Optical Coherence Tomography (OCT) and "
+    "Chest X-Ray Images for Classification, Mendeley Data, 2018, doi 10.17632/rscbjbr9sj"
 )
-LICENCE = "CC BY 4.0 (attribution: Kermany, Zhang, Goldbaum 2018, Mendeley Data rscbjbr9sj; changed: weights and averages only)"
+LICENCE = (
+    "CC BY 4.0 (attribution: Kermany, Zhang, Goldbaum 2018, Mendeley Data rscbjbr9sj; changed: only weights and "
+    "averages of at least 50 films are given on)"
+)
 
 
 def train(
@@ -139,8 +146,8 @@ def train(
             "training_data_licence": LICENCE,
             "split": SPLIT,
             "background_description": (
-                f"{len(sizes)} k-means centroids of training films, each the average of {min(sizes)} to {max(sizes)} films; "
-                "none shows a patient"
+                f"{len(sizes)} k-means centroids of training films, each the average of {min(sizes)} to {max(sizes)} "
+                "films; none shows a patient"
             ),
             "calibrated": True,
             "temperature": fitted.temperature,

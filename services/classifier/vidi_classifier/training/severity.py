@@ -15,6 +15,7 @@ from vidi.imaging.preprocess import Preprocessing
 from vidi.manifest import Code, IntendedUse, ModelClass, PreprocessingSpec, SplitRule
 from vidi.models.save import compact_state
 from vidi.phantoms import PhantomSpec, cohort_specs, make
+from vidi.phantoms.film import SMALL
 from vidi_classifier.training.augment import Augmentation
 from vidi_classifier.training.background import centroids
 from vidi_classifier.training.fit import Precision, fit
@@ -31,16 +32,16 @@ CLASSES = (
 TRAINING_SEED, VALIDATION_SEED, HELD_OUT_SEED = 9001, 9002, 9003
 SPLIT = SplitRule(
     description=(
-        f"By cohort of vidi.phantoms: seed {TRAINING_SEED} for training, {VALIDATION_SEED} for validation (choice of the epoch, "
-        f"temperature), {HELD_OUT_SEED} held out. No film of a patient was used."
+        f"By cohort of vidi.phantoms: seed {TRAINING_SEED} for training, {VALIDATION_SEED} for validation (choice of "
+        f"the epoch, temperature), {HELD_OUT_SEED} held out. No film of a patient was used."
     ),
     held_out_percent=100,
     validation_percent=0,
 )
 USE = IntendedUse(
     statement=(
-        "Demonstrations and tests on ViDi's own phantoms: how much of the lungs synthetic opacities cover. It learned from "
-        "drawings and knows nothing about patients. Not for diagnosis."
+        "Demonstrations and tests on ViDi's own phantoms: how much of the lungs synthetic opacities cover. It learned "
+        "from drawings and knows nothing about patients. Not for diagnosis."
     ),
     modalities=("CR", "DX"),
     views=("PA", "AP"),
@@ -50,7 +51,9 @@ USE = IntendedUse(
 )
 
 
-def phantoms(count: int, seed: int, preprocessing: Preprocessing, *, threads: int = 2) -> LabelledGrids:
+def phantoms(
+    count: int, seed: int, preprocessing: Preprocessing, *, side: int = SMALL, threads: int = 2
+) -> LabelledGrids:
     """Draw a cohort of phantoms on a model's grid, with a progress bar.
 
     Parameters
@@ -61,11 +64,13 @@ def phantoms(count: int, seed: int, preprocessing: Preprocessing, *, threads: in
         The cohort's seed; every phantom is its own group.
     preprocessing
         Of the model.
+    side
+        Height and width of the films before they are resized, in pixels.
     threads
         Phantoms drawn at a time.
     """
     names = [c.name for c in CLASSES]
-    specs = cohort_specs(count, seed)
+    specs = cohort_specs(count, seed, height=side, width=side)
 
     def draw(spec: PhantomSpec) -> Grids:
         grid, _ = preprocessing.to_grid(make(spec).grey())
@@ -109,9 +114,8 @@ def train(
     training = phantoms(films, TRAINING_SEED, preprocessing)
     validation = phantoms(films // 4, VALIDATION_SEED, preprocessing)
     background, sizes = centroids(training.grids, seed=seed)
-    report(
-        f"training: {films} phantoms, validation: {films // 4}; references average {', '.join(map(str, sizes))} phantoms"
-    )
+    report(f"training: {films} phantoms, validation: {films // 4}")
+    report(f"references average {', '.join(map(str, sizes))} phantoms")
     fitted = fit(
         training,
         validation,
