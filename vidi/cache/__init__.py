@@ -1,7 +1,7 @@
 """The explanation cache: what was computed once for the same content is not computed again.
 
-A cache never fails a call: whatever goes wrong in it reads as "not there". SQLite serves one machine, Redis a cluster; one
-contract suite (tests/contract/cache) holds for both.
+A cache never fails a call: whatever goes wrong in it reads as "not there". SQLite serves one machine, Redis a cluster;
+one contract suite (tests/contract/cache) holds for both.
 """
 
 from __future__ import annotations

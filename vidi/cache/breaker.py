@@ -1,4 +1,4 @@
-"""A circuit breaker: what failed a few times in a row is left alone for a while, so that its time-out is not paid on each call."""
+"""A circuit breaker: what failed a few times in a row is left alone, so that no call pays for its time-out again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How a value is stored: magic, version, checksum over key and value, value.
 
-The key is part of the checksum, so that an answer that belongs to another question is recognised as well as a flipped bit.
+The key is part of the checksum, so that an answer to another question is recognised as well as a flipped bit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The explanation cache in Redis (>= 7) or Valkey: shared by all replicas. A Redis that is down or slow never fails a call.
+"""The explanation cache in Redis (>= 7) or Valkey: shared by all replicas. A Redis that is down or slow fails no call.
 
 Its size is the server's own matter: `maxmemory` with `maxmemory-policy allkeys-lru`.
 """

@@ -19,9 +19,9 @@ class _Flight(Generic[T]):
 class SingleFlight(Generic[T]):
     """Runs one computation a key at a time, within one event loop.
 
-    A caller only ever fails by its own computation: when the one that it waited for fails (perhaps by the leader's shorter
-    deadline), it starts over with its own. A computation goes on while anybody waits for it, whoever started it, and is
-    cancelled when nobody does.
+    A caller only ever fails by its own computation: when the one that it waited for fails (perhaps by the leader's
+    shorter deadline), it starts over with its own. A computation goes on while anybody waits for it, whoever started
+    it, and is cancelled when nobody does; one that does not obey can still be joined.
     """
 
     def __init__(self) -> None:
@@ -50,8 +50,7 @@ class SingleFlight(Generic[T]):
                 await asyncio.wait({flight.task})
             finally:
                 flight.waiting -= 1
-                if flight.waiting == 0 and not flight.task.done():
-                    self._forget(key, flight)
+                if flight.waiting == 0:
                     flight.task.cancel()
             if leads or not (flight.task.cancelled() or flight.task.exception()):
                 return flight.task.result()
@@ -59,14 +58,10 @@ class SingleFlight(Generic[T]):
     def _start(self, key: str, compute: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
         flight = _Flight(asyncio.get_running_loop().create_task(compute()))
         self._flights[key] = flight
-        flight.task.add_done_callback(lambda task: self._landed(key, flight))
+        flight.task.add_done_callback(lambda task: self._landed(key, task))
         return flight
 
-    def _landed(self, key: str, flight: _Flight[T]) -> None:
-        self._forget(key, flight)
-        if not flight.task.cancelled():
-            flight.task.exception()  # marks it as seen: when all callers are gone nobody else looks
-
-    def _forget(self, key: str, flight: _Flight[T]) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+    def _landed(self, key: str, task: asyncio.Task[T]) -> None:
+        del self._flights[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen: when all callers are gone nobody else looks

@@ -1,0 +1,171 @@
+"""The way of one request: model, image, key, cache, single flight, queue, engine. Knows no RPC."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from vidi import bundle as bundles
+from vidi.api.explainer.v1 import explainer_pb2
+from vidi.bundle import Bundle
+from vidi.cache import ExplanationCache, SingleFlight
+from vidi.imaging.geometry import Affine
+from vidi.imaging.image_proto import grid_source
+from vidi.rpc.work import WorkQueue
+from vidi_explainer import metrics
+from vidi_explainer.engine import Engine
+from vidi_explainer.messages import explanation_key, for_call, stored_response, target_from_proto
+from vidi_explainer.targets import Target
+
+T = TypeVar("T")
+
+
+class Explanations:
+    """Answers requests from the cache or by an engine.
+
+    Parameters
+    ----------
+    models
+        Verified bundles by name.
+    default
+        Name of the model of requests that name none.
+    engines
+        One engine a model, by model name.
+    cache
+        Where explanations are remembered.
+    decoding
+        Queue for images.
+    computing
+        Queue for engines, with no more threads than the engines' `concurrency`. A cached explanation never waits in it.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Bundle],
+        default: str,
+        engines: Mapping[str, Engine],
+        cache: ExplanationCache,
+        *,
+        decoding: WorkQueue,
+        computing: WorkQueue,
+    ) -> None:
+        self._models = models
+        self._default = default
+        self._engines = engines
+        self._cache = cache
+        self._decoding = decoding
+        self._computing = computing
+        self._flights: SingleFlight[tuple[bytes, bool]] = SingleFlight()
+        self._bypasses = itertools.count()
+
+    async def explain(
+        self, request: explainer_pb2.ExplainRequest, *, timeout: float | None = None
+    ) -> explainer_pb2.ExplainResponse:
+        """Explain one film.
+
+        Parameters
+        ----------
+        timeout
+            Seconds until the caller's deadline; None: none.
+
+        Raises
+        ------
+        InvalidInput
+            When the image is unreadable or not 0..1, or the target names a class that the model lacks.
+        NotFound
+            When the model is unknown.
+        PreconditionFailed
+            When a pinned version or digest is not the loaded one.
+        Exhausted
+            When a queue is full.
+        Expired
+            When the deadline passed before the work started.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        bundle = bundles.resolve(self._models, request.model, self._default)
+        target = target_from_proto(request.target)
+        target.plan(bundle.class_names)  # a wrong target is refused before any work
+        engine = self._engines[bundle.name]
+        channels = request.include_channels
+
+        def prepare() -> tuple[npt.NDArray[np.float32], Affine, str]:
+            grid, grid_to_film = bundle.preprocessing.to_grid(grid_source(request.image))
+            return grid, grid_to_film, explanation_key(bundle, engine, target, grid, channels=channels)
+
+        grid, map_to_image, key = await self._decoding.run(prepare, timeout=timeout)
+
+        def compute() -> bytes:
+            return _compute(bundle, engine, target, grid, key, channels)
+
+        if request.bypass_cache:
+            alone = f"{key} {next(self._bypasses)}"
+            data, hit = await self._flights.run(alone, lambda: self._fresh(key, compute, deadline))
+        else:
+            # The lookup is part of the flight: what lands between a lookup and its flight is found, not redone.
+            data, hit = await self._flights.run(key, lambda: self._found_or_fresh(key, compute, deadline))
+        metrics.EXPLANATIONS.labels(bundle.name, "cache" if hit else "engine").inc()
+        response = explainer_pb2.ExplainResponse.FromString(data)
+        return for_call(response, map_to_image=map_to_image, cache_hit=hit, map_dtype=request.map_dtype)
+
+    async def _found_or_fresh(
+        self, key: str, compute: Callable[[], bytes], deadline: float | None
+    ) -> tuple[bytes, bool]:
+        data = await self._cache.get(key)
+        if data is not None and _belongs(data, key):
+            return data, True
+        return await self._fresh(key, compute, deadline)
+
+    async def _fresh(self, key: str, compute: Callable[[], bytes], deadline: float | None) -> tuple[bytes, bool]:
+        data = await self._to_the_end(compute, None if deadline is None else deadline - time.monotonic())
+        await self._cache.put(key, data)
+        return data, False
+
+    async def _to_the_end(self, compute: Callable[[], T], timeout: float | None) -> T:
+        """Run on the computing queue; once started, go on although everybody gave up.
+
+        The thread cannot be stopped anyway, and whoever asks again then finds the result: a caller whose deadline is
+        shorter than a computation gets there on a later attempt instead of never.
+        """
+        started = threading.Event()
+
+        def run() -> T:
+            started.set()
+            return compute()
+
+        work = asyncio.ensure_future(self._computing.run(run, timeout=timeout))
+        while True:
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or not started.is_set() or work.cancelled():
+                    work.cancel()
+                    raise
+                task.uncancel()
+
+
+def _compute(
+    bundle: Bundle, engine: Engine, target: Target, grid: npt.NDArray[np.float32], key: str, channels: bool
+) -> bytes:
+    start = time.perf_counter()
+    attribution = engine.explain(grid, target, channels=channels)
+    seconds = time.perf_counter() - start
+    metrics.COMPUTE_SECONDS.labels(bundle.name, engine.name).observe(seconds)
+    response = stored_response(bundle, engine, target, key, attribution, seconds)
+    return response.SerializeToString(deterministic=True)
+
+
+def _belongs(data: bytes, key: str) -> bool:
+    """Whether a cached value is a response to this key; an older or newer version's layout is not."""
+    try:
+        return explainer_pb2.ExplainResponse.FromString(data).cache_key == key
+    except DecodeError:
+        return False

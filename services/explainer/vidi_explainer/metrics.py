@@ -1,0 +1,12 @@
+"""Prometheus metrics of the explainer."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+from vidi.metrics import BUCKETS
+
+EXPLANATIONS = Counter("vidi_explanations", "Explanations returned, by where they came from.", ("model", "source"))
+COMPUTE_SECONDS = Histogram(
+    "vidi_explain_compute_seconds", "Seconds an engine worked on one film.", ("model", "engine"), buckets=BUCKETS
+)

@@ -1,0 +1,73 @@
+"""The explainer as a service of the suite. Light to import: torch and shap come with `open`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from vidi.service import Mounted, Service
+from vidi_explainer.settings import ExplainerSettings
+
+if TYPE_CHECKING:
+    from vidi.bundle import Bundle
+    from vidi_explainer.engine import Engine
+
+NAME = "vidi.api.explainer.v1.ExplainerService"
+
+
+@asynccontextmanager
+async def open_explainer(settings: ExplainerSettings) -> AsyncIterator[Mounted]:
+    """Load all bundles, their references and the engine; open the cache and the queues.
+
+    Raises
+    ------
+    BundleError
+        When a bundle is damaged or the engine does not support it; the service then does not start.
+    PreconditionFailed
+        When there is no such engine.
+    """
+    import asyncio
+
+    from vidi.api.explainer.v1 import explainer_pb2_grpc
+    from vidi.cache import open_cache
+    from vidi.rpc.work import WorkQueue
+    from vidi_explainer.explanations import Explanations
+    from vidi_explainer.servicer import ExplainerServicer
+
+    models, engines = await asyncio.to_thread(_load, settings)
+    cache = open_cache(settings)
+    decoding = WorkQueue("explainer-decode", size=settings.queue_size, threads=settings.decode_threads)
+    computing = WorkQueue(
+        "explainer", size=settings.queue_size, threads=min(engine.concurrency for engine in engines.values())
+    )
+    explanations = Explanations(models, settings.default_model, engines, cache, decoding=decoding, computing=computing)
+    servicer = ExplainerServicer(explanations, settings.stream_concurrency)
+
+    def add_to(server: Any) -> None:
+        explainer_pb2_grpc.add_ExplainerServiceServicer_to_server(servicer, server)
+
+    try:
+        yield Mounted(add_to=add_to, names=(NAME,))
+    finally:
+        await decoding.close()
+        await computing.close()
+        await cache.close()
+
+
+def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Engine]]:
+    import torch
+
+    from vidi.bundle import discover
+    from vidi_explainer.engine import open_engine
+
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = discover(settings.model_dir)
+    return models, {name: open_engine(settings.explainer_engine, bundle, device) for name, bundle in models.items()}
+
+
+SERVICE = Service(name="explainer", settings=ExplainerSettings, open=open_explainer)
