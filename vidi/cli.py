@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 import typer
 
 from vidi import __version__
-from vidi.commands import calls, process, run
+from vidi.commands import bench, calls, process, run
 from vidi.errors import ViDiError
 
 GROUP = "vidi.commands"
@@ -43,6 +43,7 @@ def build() -> typer.Typer:
     run.register(app)
     process.register(app)
     calls.register(app)
+    bench.register(app)
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         entry.load()(app)
     return app
