@@ -15,7 +15,7 @@ Labels = npt.NDArray[np.int64]
 #: Shuffles behind a random baseline.
 SHUFFLES = 20
 
-#: A k counts as good as the best when its corrected homogeneity is at most this much lower.
+#: A k counts as good as the best when its homogeneity above chance is at most this much lower.
 MARGIN = 0.02
 
 #: Typical and untypical members that are named.
@@ -101,9 +101,9 @@ def random_baseline(labels: Sequence[str], clusters: Labels, seed: int) -> Agree
 def recommend(points: Sequence[Point], *, circular: bool = False) -> tuple[int, str]:
     """Recommend a k and say why in one sentence.
 
-    With labels the paper's criterion decides, homogeneity, after what chance gives was taken off:
-    (h - baseline) / (1 - baseline). Of all k whose clusters hold two films on average and that lie above chance, the
-    smallest within `MARGIN` of the best wins. Without labels, or when no k lies above chance: the bend of the inertia,
+    With labels the paper's criterion decides, homogeneity, less what random clusters of the same sizes reach: the
+    difference falls again where more clusters only split what belongs together. Of all k whose clusters hold two films
+    on average, the smallest within `MARGIN` of the best wins. Without labels, or when no k lies above chance: the bend of the inertia,
     which is the k farthest from the straight line between the first and the last (Satopaa et al. 2011).
 
     Parameters
@@ -125,9 +125,8 @@ def recommend(points: Sequence[Point], *, circular: bool = False) -> tuple[int, 
     chosen = next(p for p in candidates if p.k == k)
     assert chosen.agreement is not None and chosen.baseline is not None
     reason = (
-        f"k = {k} is the smallest whose homogeneity above chance ({gains[k]:.2f}) comes within {MARGIN:.2f} of the best "
-        f"({best:.2f}): homogeneity {chosen.agreement.homogeneity:.2f}, random clusters "
-        f"{chosen.baseline.homogeneity:.2f}"
+        f"k = {k} is the smallest whose homogeneity above that of random clusters comes within {MARGIN:.2f} of the best "
+        f"({best:.2f}): {chosen.agreement.homogeneity:.2f} against {chosen.baseline.homogeneity:.2f}"
     )
     return k, reason + ("; circular, since the labels are the model's own predictions." if circular else ".")
 
@@ -200,10 +199,9 @@ def _unit(value: float) -> float:
 
 
 def _above_chance(point: Point) -> float:
-    """Homogeneity with chance taken off: 0 at the baseline, 1 when perfect."""
+    """Homogeneity less that of random clusters of the same sizes."""
     assert point.agreement is not None and point.baseline is not None
-    chance = point.baseline.homogeneity
-    return (point.agreement.homogeneity - chance) / (1.0 - chance) if chance < 1.0 else 0.0
+    return point.agreement.homogeneity - point.baseline.homogeneity
 
 
 def _bend(points: Sequence[Point]) -> int:
