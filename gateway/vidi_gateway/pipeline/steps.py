@@ -45,6 +45,8 @@ Answer = dict[str, Any]
 TRANSIENT = (Unavailable, Exhausted, Expired, Cancelled)
 #: Defects (an answer that makes no sense, an exception nobody foresaw) are tried so often.
 DEFECT_ATTEMPTS = 3
+#: Refusals that may be the machine's fault (busy, out of memory) and not the film's: as often.
+DOUBTFUL = ("DECODER_CRASHED", "DECODER_MEMORY", "DECODER_TIMEOUT")
 
 log = logs.get("vidi.gateway.steps")
 
@@ -216,12 +218,13 @@ class Steps:
                 return _failed(e.reason, e.message)
             except NotFound as e:
                 return _failed(f"{e.kind.upper()}_NOT_FOUND", e.message)
-            except InvalidInput as e:
-                return _refused(Refusal(e.reason, e.message))
             except Exception as e:  # noqa: BLE001 - a defect must end as a failed film, not as a lost one
                 defects += 1
-                # The type only: messages of strangers' exceptions may quote the film's header.
-                log.error("step failed", analysis=analysis_id, error=type(e).__name__, attempt=defects)
+                if isinstance(e, InvalidInput) and (e.reason not in DOUBTFUL or defects >= DEFECT_ATTEMPTS):
+                    return _refused(Refusal(e.reason, e.message))
+                # Type and place only: messages of strangers' exceptions may quote the film's header.
+                kind = type(e).__name__
+                log.error("step failed", analysis=analysis_id, error=kind, where=logs.where(e), attempt=defects)
                 if defects >= DEFECT_ATTEMPTS:
                     reason = e.reason if isinstance(e, ViDiError) else InternalError.reason
                     return _failed(reason, "a defect of ViDi's own; the log names the film")

@@ -1,0 +1,204 @@
+"""A gateway in a process of its own, so that it can be killed, beside real services in this one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidi.embedded import Suite, suite
+from vidi.phantoms import PhantomSpec, make, to_dicom
+from vidi_gateway.dimse.receiver import Receiver
+from vidi_gateway.dimse.scu import Address, Sent, echo
+from vidi_gateway.dimse.sender import send_files
+from vidi_gateway.store.audit import Audit
+from vidi_gateway.store.database import Database
+from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.outbox import Outbox
+from vidi_gateway.store.records import FilmRecord
+
+PATIENCE = 240.0
+
+
+def wait_until(what: str, true: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait; fail when it does not come true."""
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end, f"not in {patience:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def backends(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A real classifier and explainer with the tiny bundles, served from a thread."""
+    started: list[Suite] = []
+    ready, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        overrides = {"data_dir": tmp_path_factory.mktemp("backends"), "model_dir": model_dir}
+        async with suite(services=("classifier", "explainer"), default_model="tiny-severity", **overrides) as running:
+            started.append(running)
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(PATIENCE)
+    yield started[0]
+    stop.set()
+    thread.join()
+
+
+class GatewayProcess:
+    """`vidi serve gateway`, to be started, killed and started again over the same data directory."""
+
+    def __init__(self, data_dir: Path, backends: Suite, destinations: list[dict[str, Any]], **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self._environment = {
+            **os.environ,
+            "VIDI_DATA_DIR": str(data_dir),
+            "VIDI_DEFAULT_MODEL": "tiny-severity",
+            "VIDI_CLASSIFIER_ADDRESS": backends.addresses["classifier"],
+            "VIDI_EXPLAINER_ADDRESS": backends.addresses["explainer"],
+            "VIDI_PORT": "0",
+            "VIDI_HTTP_PORT": "-1",
+            "VIDI_DIMSE_PORT": str(self.port),
+            "VIDI_DESTINATIONS": json.dumps(destinations),
+            "VIDI_LOW_DISK_BYTES": "0",
+            "VIDI_SWEEP_SECONDS": "2",
+            "VIDI_DELIVERY_CAP_SECONDS": "1",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        database = Database(f"sqlite:///{data_dir / 'journal.sqlite3'}")
+        database.create_schema()
+        self.journal, self.audit, self.outbox = Journal(database), Audit(database), Outbox(database, "test")
+        self._close = database.close
+
+    def start(self) -> None:
+        """Start it and wait until it answers C-ECHO."""
+        command = [sys.executable, "-c", "from vidi.cli import main; main()", "serve", "gateway"]
+        with (self.data_dir / "gateway.log").open("ab") as log:
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        wait_until("the gateway answers", self._answers)
+
+    def kill(self) -> None:
+        """SIGKILL: no handler runs, nothing is flushed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM; it has to end by itself."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                assert self._process.wait(60) == 0, self.log
+            finally:
+                if self._process.poll() is None:
+                    self._process.kill()
+
+    def send(self, *films: bytes, called_ae: str = "VIDI") -> list[Sent]:
+        """Send films as a modality does."""
+        return send_files(films, "127.0.0.1", self.port, called_ae, timeout=60.0)
+
+    def states(self) -> dict[str, int]:
+        """Number of films by state."""
+        return {state.value: n for state, n in self.journal.state_counts().items()}
+
+    def records(self) -> dict[str, FilmRecord]:
+        """All films by SOP Instance UID; a quarantined one by its film id."""
+        found = self.journal.records(self.journal.page(1000))
+        return {r.film_id if r.state.value == "quarantined" else r.film.sop_instance_uid: r for r in found.values()}
+
+    def settle(self, count: int) -> None:
+        """Wait until `count` films are final and everything is delivered or set aside."""
+        wait_until(f"{count} final films", lambda: self._final() >= count)
+        wait_until("an empty outbox", lambda: not any(s.value == "pending" for _, s in self.outbox.counts()))
+
+    @property
+    def log(self) -> str:
+        """What it wrote."""
+        return (self.data_dir / "gateway.log").read_text()
+
+    def close(self) -> None:
+        """Stop it and let go of the journal."""
+        self.stop()
+        self._close()
+
+    def _final(self) -> int:
+        return sum(n for state, n in self.states().items() if state not in ("received", "processing"))
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log
+        return echo(Address("127.0.0.1", self.port, "VIDI", timeout=10.0))
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """A PACS that takes everything."""
+    with Receiver(tmp_path / "pacs", "PACS") as opened:
+        yield opened
+
+
+@pytest.fixture
+def launch(tmp_path: Path, backends: Suite) -> Iterator[Callable[..., GatewayProcess]]:
+    """Starts gateways; destinations are (name, port) or (name, port, kinds), environment keyword arguments."""
+    with ExitStack() as stack:
+
+        def launched(*destinations: tuple[Any, ...], **environment: str) -> GatewayProcess:
+            listed = [
+                {"name": name, "ae_title": "PACS", "host": "127.0.0.1", "port": port}
+                | ({"kinds": kinds[0]} if kinds else {})
+                for name, port, *kinds in destinations
+            ]
+            data_dir = tmp_path / "gateway"
+            data_dir.mkdir()
+            process = GatewayProcess(data_dir, backends, listed, **environment)
+            stack.callback(process.close)
+            process.start()
+            return process
+
+        yield launched
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> list[bytes]:
+    """Twenty different films."""
+    severities = ("mild", "medium", "severe")
+    return [
+        to_dicom(make(PhantomSpec(seed=100 + i, severity=severities[i % 3], height=256, width=256))) for i in range(20)
+    ]
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[..., None]:
+    """Waits for something to come true."""
+    return wait_until
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody listens on."""
+    return free_port()
