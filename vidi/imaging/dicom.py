@@ -248,7 +248,9 @@ def _unused_bits(ds: Dataset, cells: npt.NDArray[np.int32]) -> npt.NDArray[np.in
 
 def _digest(ds: Dataset, stored: npt.NDArray[np.int32]) -> str:
     geometry = f"{stored.shape[0]}x{stored.shape[1]} {headers.code(ds, 'PhotometricInterpretation')}\n"
-    return "sha256:" + hashlib.sha256(geometry.encode() + stored.astype("<i4").tobytes()).hexdigest()
+    digest = hashlib.sha256(geometry.encode())
+    digest.update(np.ascontiguousarray(stored, "<i4").data)
+    return "sha256:" + digest.hexdigest()
 
 
 def _combine(pad: npt.NDArray[np.bool_] | None, inside: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
