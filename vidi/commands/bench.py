@@ -1,4 +1,4 @@
-"""`vidi bench`: performance as ratios, measured side by side in one run. Services add theirs (group `vidi.benchmarks`)."""
+"""`vidi bench`: performance as ratios, measured side by side in one run; services bring theirs (`vidi.benchmarks`)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def versions() -> dict[str, str]:
 async def _rpc(model: str) -> dict[str, Any]:
     """Cached Explain over gRPC, and what the gateway adds to a film's time.
 
-    The overhead compares, in `PAIRS` interleaved pairs of films that no cache has seen, a film's way through the gateway
+    The overhead compares, in `PAIRS` interleaved pairs of films that no cache has seen, a film's way by the gateway
     (submit, decode, gate, classify, explain, result objects) with calling classifier and explainer directly.
     """
     from vidi import logs
