@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import typer
+
+SOME_FAILED = 3
 
 
 class Task(StrEnum):
@@ -141,6 +144,7 @@ def evaluate(
         "", "--server", help="Address of a running classifier or gateway; otherwise one is started."
     ),
     include_trained: bool = typer.Option(False, "--include-trained", help="Also films of patients trained on."),
+    resamples: int = typer.Option(1000, "--resamples", min=20, help="Of the bootstrap that gives the intervals."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
 ) -> None:
     """Measure a served model on films of patients that it was not trained on."""
@@ -148,16 +152,23 @@ def evaluate(
 
     from vidi_classifier.served import evaluate_served
 
-    result = asyncio.run(evaluate_served(model, data, task.value, dataset, server, include_trained))
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    films = f"{result['n']} films of {result['patients']} patients"
-    typer.echo(f"{result['model']} {result['version']}: {films}, task {task.value}")
-    typer.echo(f"left out, of patients trained on or tuned with: {result['left_out']}")
+    result = asyncio.run(evaluate_served(model, data, task.value, dataset, server, include_trained, resamples))
+    typer.echo(json.dumps(result) if as_json else _table(result))
+    if result["failed"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Return an evaluation for people."""
+    lines = [
+        f"{result['model']} {result['version']}: {result['n']} films of {result['patients']} patients, "
+        f"task {result['task']}, positive: {result['positive']}",
+        f"left out, of patients trained on or tuned with: {result['left_out']}; without an answer: {result['failed']}",
+    ]
     for name in ("balanced_accuracy", "accuracy", "auroc", "f1", "precision", "recall", "ece"):
         low, high = result[f"{name}_ci"]
-        typer.echo(f"{name:18} {result[name]:.4f}   95 % {low:.4f} to {high:.4f}")
+        lines.append(f"{name:18} {result[name]:.4f}   95 % {low:.4f} to {high:.4f}")
+    return "\n".join(lines)
 
 
 def _half(half_epochs: int, epochs: int) -> int:

@@ -37,7 +37,7 @@ async def open_classifier(settings: ClassifierSettings) -> AsyncIterator[Mounted
     servicer = ClassifierServicer(engine, queue, settings.stream_concurrency)
 
     def add_to(server: Any) -> None:
-        classifier_pb2_grpc.add_ClassifierServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        classifier_pb2_grpc.add_ClassifierServiceServicer_to_server(servicer, server)
 
     try:
         yield Mounted(add_to=add_to, names=(NAME,))
