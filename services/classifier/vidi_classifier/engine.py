@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ import torch
 from scipy.special import softmax
 
 from vidi import bundle as bundles
+from vidi import logs
 from vidi.api.common.v1 import common_pb2
 from vidi.bundle import Bundle
 from vidi.models import load_network
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,11 @@ class Engine:
         self.default = default
         self.device = torch.device(_device(device))
         self._networks = {name: load_network(bundle, self.device) for name, bundle in self.models.items()}
+        log = logs.get("vidi.classifier")
         for name, bundle in self.models.items():
-            _log.info("model loaded: %s %s %s on %s", name, bundle.version, bundle.digest, self.device)
+            log.info("model loaded", model=name, version=bundle.version, digest=bundle.digest, device=str(self.device))
         if default not in self.models:
-            _log.warning(
-                "the default model %r is not among the loaded ones: %s", default, ", ".join(sorted(self.models))
-            )
+            log.warning("the default model is not among the loaded ones", default=default, loaded=sorted(self.models))
 
     @classmethod
     def open(cls, model_dir: Path, default: str, device: str = "auto") -> Engine:

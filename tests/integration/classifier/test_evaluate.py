@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -18,6 +20,13 @@ from vidi_classifier.cli import register
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "f1", "precision", "recall", "ece")
 COLUMNS = ("file", "native_file", "label", "dataset", "severity_class", "severity_opacity_mean", "patient_id", "part")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """The command logs to the standard error of its runner, which is gone afterwards."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")
