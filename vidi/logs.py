@@ -62,7 +62,7 @@ def configure(settings: CommonSettings) -> None:
         cache_logger_on_first_use=False,
     )
     # Libraries quote values in their messages (pydicom, pynetdicom): only their severest lines pass.
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()], force=True)
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -72,8 +72,28 @@ def get(name: str) -> Any:
     return structlog.get_logger(component=name)
 
 
+class _Libraries(logging.Handler):
+    """Writes what libraries log: where it came from and the first line as it stands in their source, without values.
+
+    Arguments, tracebacks' messages and further lines (asyncio quotes exceptions there) may hold patient data.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        error = record.exc_info[1] if record.exc_info else None
+        get(record.name).log(
+            record.levelno,
+            str(record.msg).partition("\n")[0],
+            source=f"{record.filename}:{record.lineno}",
+            **({} if error is None else {"error": type(error).__name__, "at": where(error)}),
+        )
+
+
 def without_patient_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drop forbidden keys, bytes and objects; shorten long strings. A structlog processor."""
+    """Drop forbidden keys, bytes, objects and what exceptions say; shorten long strings. A structlog processor."""
+    if event.pop("exc_info", None):
+        error = sys.exc_info()[1]
+        event.update({"error": type(error).__name__, "at": where(error)} if error else {})
     for key in list(event):
         if key.lower().replace("_", "") in FORBIDDEN:
             event[key] = "(withheld)"

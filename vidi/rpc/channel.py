@@ -11,10 +11,18 @@ import grpc
 from vidi.rpc.context import HEADER, request_id
 from vidi.settings import MIB
 
-#: Balanced over all replicas behind a name; calls that surely never ran are tried again.
+#: Calls that make something new each time: trying again after a broken connection might make it twice.
+ONCE = (
+    {"service": "vidi.api.clusterer.v1.ClustererService", "method": "Fit"},
+    {"service": "vidi.api.gateway.v1.StudyService", "method": "CreateExplainJob"},
+    {"service": "vidi.api.gateway.v1.StudyService", "method": "CreateCohort"},
+    {"service": "vidi.api.gateway.v1.StudyService", "method": "ClusterCohort"},
+)
+#: Balanced over all replicas behind a name. Everything else may be tried again; gRPC itself repeats what never left.
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
+        {"name": ONCE},
         {
             "name": [{}],
             "retryPolicy": {
@@ -24,7 +32,7 @@ SERVICE_CONFIG = {
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
-        }
+        },
     ],
 }
 
@@ -45,6 +53,10 @@ def open_channel(address: str, *, max_message_bytes: int = 16 * MIB) -> grpc.aio
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", 60_000),
+        # A service that comes back after a minute is found within seconds.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 1_000),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.enable_http_proxy", 0),
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from grpc_status import rpc_status
 from vidi import logs, metrics
 from vidi.errors import ViDiError
 from vidi.rpc import context as calls
-from vidi.rpc.status import code_of, to_status
+from vidi.rpc.status import by_number, code_of, to_status
 from vidi.rpc.validation import validate
 
 #: Health and reflection are grpcio's own; they are left as they are.
@@ -68,8 +69,10 @@ def _stream(method: str, behaviour: Any, check: Callable[[Any], Any]) -> Any:
     async def wrapped(request: Any, context: Any) -> AsyncIterator[Any]:
         with _Call(method, context) as call:
             try:
-                async for response in behaviour(check(request), context):
-                    yield response
+                # Closed at once when the caller leaves, not when it is collected: its items are cancelled then.
+                async with aclosing(behaviour(check(request), context)) as responses:
+                    async for response in responses:
+                        yield response
             except Exception as error:
                 await call.fail(error)
 
@@ -94,7 +97,9 @@ class _Call:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self._code = grpc.StatusCode.CANCELLED
+            left = calls.remaining(self._context)
+            expired = left is not None and left <= 0  # gRPC cancels the handler of an expired call
+            self._code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
         seconds = time.perf_counter() - self._started
         metrics.RPC_RUNNING.labels(self._method).dec()
         metrics.RPCS.labels(self._method, self._code.name).inc()
@@ -103,8 +108,8 @@ class _Call:
 
     async def fail(self, error: Exception) -> None:
         """Answer with the status of an error; raises to end the call."""
-        if isinstance(error, grpc.aio.AbortError | grpc.RpcError):
-            self._code = grpc.StatusCode.UNKNOWN
+        if isinstance(error, grpc.aio.AbortError):  # a servicer's own abort, already answered
+            self._code = by_number(self._context.code())
             raise error
         self._code = code_of(error)
         if not isinstance(error, ViDiError) or self._code is grpc.StatusCode.INTERNAL:
@@ -113,6 +118,5 @@ class _Call:
                 "internal error", method=self._method, error=kind, at=logs.where(error), request_id=self._id
             )
         status = rpc_status.to_status(to_status(error))
-        # Trailing metadata is replaced by an abort's: the request id goes along.
-        self._context.set_trailing_metadata(((calls.HEADER, self._id), *status.trailing_metadata))
+        # An abort replaces the trailing metadata: the request id goes along.
         await self._context.abort(status.code, status.details, ((calls.HEADER, self._id), *status.trailing_metadata))

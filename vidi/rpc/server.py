@@ -59,7 +59,7 @@ async def running(service: Service, settings: ServiceSettings) -> AsyncIterator[
     BundleError, PreconditionFailed
         What the service says when it cannot be opened.
     """
-    async with service.open(settings) as mounted:
+    async with service.open(settings) as mounted, _metrics(settings) as metrics_endpoint:
         server = grpc.aio.server(interceptors=[Edge()], options=_options(settings))
         mounted.add_to(server)
         checks = health.aio.HealthServicer()
@@ -67,7 +67,6 @@ async def running(service: Service, settings: ServiceSettings) -> AsyncIterator[
         names = (*mounted.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         port = _listen(server, settings)
-        metrics_server = _metrics(settings)
         for name in (*mounted.names, "", LIVENESS):
             await checks.set(name, SERVING)
         await server.start()
@@ -84,15 +83,10 @@ async def running(service: Service, settings: ServiceSettings) -> AsyncIterator[
             await _stop_taking(mounted)
             await server.stop(grace)
 
-        endpoints = dict(mounted.endpoints)
-        if metrics_server is not None:
-            endpoints["metrics"] = f"http://{settings.host}:{metrics_server.server_port}/metrics"
         try:
-            yield Running(f"{settings.host}:{port}", endpoints, drain)
+            yield Running(_at(settings.host, port), {**mounted.endpoints, **metrics_endpoint}, drain)
         finally:
             await drain(0.0, settings.grace_seconds)
-            if metrics_server is not None:
-                await asyncio.to_thread(metrics_server.shutdown)
 
 
 async def serve(service: Service, settings: ServiceSettings) -> None:
@@ -118,7 +112,9 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", max(settings.max_message_bytes, settings.max_receive_bytes)),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_connection_age_ms", int(age * 1000)),
-        ("grpc.max_connection_age_grace_ms", int(settings.grace_seconds * 1000)),
+        # No grace is set: calls on an old connection end by themselves, however long they take (watches, sweeps).
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
         ("grpc.so_reuseport", 0),
@@ -126,7 +122,7 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
 
 
 def _listen(server: Any, settings: ServiceSettings) -> int:
-    where = f"{settings.host}:{settings.port}"
+    where = _at(settings.host, settings.port)
     try:
         port = int(server.add_insecure_port(where))
     except RuntimeError:
@@ -136,17 +132,29 @@ def _listen(server: Any, settings: ServiceSettings) -> int:
     return port
 
 
-def _metrics(settings: ServiceSettings) -> Any:
+@asynccontextmanager
+async def _metrics(settings: ServiceSettings) -> AsyncIterator[dict[str, str]]:
+    """Serve Prometheus's text format over HTTP where the settings ask for it; yield the endpoint."""
     if settings.metrics_port < 0:
-        return None
+        yield {}
+        return
     from prometheus_client import start_http_server
 
     try:
         server, _thread = start_http_server(settings.metrics_port, settings.host)
     except OSError as error:
-        where = f"{settings.host}:{settings.metrics_port}"
+        where = _at(settings.host, settings.metrics_port)
         raise Unavailable(f"metrics port {where} cannot be opened: {error.strerror}", reason="PORT_TAKEN") from None
-    return server
+    try:
+        yield {"metrics": f"http://{_at(settings.host, server.server_port)}/metrics"}
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+
+
+def _at(host: str, port: int) -> str:
+    """Return "host:port", an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _stop_taking(mounted: Mounted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import grpc
@@ -24,9 +25,15 @@ from vidi.errors import (
     Unavailable,
     ViDiError,
 )
+from vidi.rpc.context import request_id
 
 DOMAIN = "vidi"
-INTERNAL_MESSAGE = "internal error; the server's log has it under this request id"
+INTERNAL_MESSAGE = "internal error; the server's log says where"
+
+#: Details travel in HTTP/2 headers, of which clients take 8 KiB in all: long ones are cut.
+MOST_VIOLATIONS = 12
+LONGEST_MESSAGE = 1000
+LONGEST_DETAIL = 160
 
 #: First match wins.
 TABLE: tuple[tuple[type[ViDiError], grpc.StatusCode], ...] = (
@@ -40,7 +47,14 @@ TABLE: tuple[tuple[type[ViDiError], grpc.StatusCode], ...] = (
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
     (BundleError, grpc.StatusCode.FAILED_PRECONDITION),
 )
+#: What gRPC itself says of a message above a limit, on either side.
+_TOO_LARGE = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def by_number(number: int) -> grpc.StatusCode:
+    """Return the status code of a number; UNKNOWN for what gRPC does not know."""
+    return _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
@@ -53,23 +67,31 @@ def to_status(error: BaseException) -> status_pb2.Status:
     code = code_of(error)
     if not isinstance(error, ViDiError) or code is grpc.StatusCode.INTERNAL:
         info = error_details_pb2.ErrorInfo(reason=InternalError.reason, domain=DOMAIN)
-        return status_pb2.Status(code=code.value[0], message=INTERNAL_MESSAGE, details=[_packed(info)])
+        current = request_id()
+        message = f"{INTERNAL_MESSAGE} (request id {current})" if current else INTERNAL_MESSAGE
+        return status_pb2.Status(code=code.value[0], message=message, details=[_packed(info)])
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
     if isinstance(error, InvalidInput) and error.violations:
-        fields = [{"field": v.field, "description": v.description} for v in error.violations]
+        fields = [
+            {"field": v.field[:LONGEST_DETAIL], "description": v.description[:LONGEST_DETAIL]}
+            for v in error.violations[:MOST_VIOLATIONS]
+        ]
         details.append(error_details_pb2.BadRequest(field_violations=fields))
     if isinstance(error, NotFound | AlreadyExists):
-        details.append(error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=error.name))
+        details.append(
+            error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=error.name[:LONGEST_DETAIL])
+        )
     if isinstance(error, Exhausted | Unavailable):
         delay = Duration()
         delay.FromMilliseconds(round(error.retry_after * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(code=code.value[0], message=str(error), details=[_packed(d) for d in details])
+    message = str(error)[:LONGEST_MESSAGE]
+    return status_pb2.Status(code=code.value[0], message=message, details=[_packed(d) for d in details])
 
 
 def from_status(status: status_pb2.Status) -> ViDiError:
     """Return the error that a status stands for."""
-    code = _BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    code = by_number(status.code)
     found: dict[type, Any] = {}
     for packed in status.details:
         for kind in (
@@ -97,6 +119,10 @@ def from_status(status: status_pb2.Status) -> ViDiError:
         return _worded(AlreadyExists(kind_name, name, message), message, reason)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return PreconditionFailed(message, reason=reason)
+    too_large = _TOO_LARGE.search(message) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+    if too_large:  # trying again would not help
+        size, limit = too_large.groups()
+        return InvalidInput(f"a message of {size} bytes where at most {limit} are taken", reason="MESSAGE_TOO_LARGE")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Exhausted(message, retry_after=wait, reason=reason)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -105,7 +131,9 @@ def from_status(status: status_pb2.Status) -> ViDiError:
         return Cancelled(message, reason=reason)
     if code is grpc.StatusCode.UNAVAILABLE:
         return Unavailable(message, retry_after=wait, reason=reason)
-    return InternalError(f"{code.name}: {message}", reason=reason)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return PreconditionFailed(f"the server does not offer this call: {message}", reason="UNIMPLEMENTED")
+    return InternalError(message if reason else f"{code.name}: {message}", reason=reason)
 
 
 def from_rpc_error(error: grpc.RpcError) -> ViDiError:

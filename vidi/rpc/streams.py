@@ -10,6 +10,7 @@ from google.rpc import status_pb2
 
 from vidi import logs
 from vidi.errors import ViDiError
+from vidi.rpc.context import request_id
 from vidi.rpc.status import to_status
 from vidi.rpc.validation import validate
 
@@ -50,7 +51,9 @@ async def answer(
             response = await handle(request)
         except Exception as error:  # whatever went wrong with one item is that item's answer
             if not isinstance(error, ViDiError):
-                logs.get("vidi.rpc").error("internal error", error=type(error).__name__, at=logs.where(error))
+                logs.get("vidi.rpc").error(
+                    "internal error", error=type(error).__name__, at=logs.where(error), request_id=request_id()
+                )
             response = failed(request, to_status(error))
         done.put_nowait(response)
 

@@ -9,6 +9,9 @@ import protovalidate
 
 from vidi.errors import FieldViolation, InvalidInput
 
+#: Violations that are told; a message of many thousand ids may have as many.
+MOST = 5
+
 
 @cache
 def _validator() -> protovalidate.Validator:
@@ -21,14 +24,16 @@ def validate(request: Any) -> None:
     Raises
     ------
     InvalidInput
-        With one violation a broken rule; descriptions name rules, never values.
+        With a violation for each of the first few broken rules; descriptions name rules, never values.
     """
     found = _validator().collect_violations(request)
     if not found:
         return
-    violations = tuple(FieldViolation(_path(v.proto.field), v.proto.message or v.proto.rule_id) for v in found)
-    told = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations[:5])
-    raise InvalidInput(told, violations=violations)
+    shown = found[:MOST]
+    violations = tuple(FieldViolation(_path(v.proto.field), v.proto.message or v.proto.rule_id) for v in shown)
+    told = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations)
+    rest = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
+    raise InvalidInput(told + rest, violations=violations)
 
 
 def _path(field: Any) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from vidi import metrics
-from vidi.errors import Exhausted, Expired
+from vidi.errors import Exhausted, Expired, Unavailable
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ class WorkQueue:
         self._running = 0
         self._mean_seconds = 1.0
         self._threads = threads
+        self._closed = False
 
     @property
     def depth(self) -> int:
@@ -65,7 +66,11 @@ class WorkQueue:
             When the queue is full; `retry_after` is how long it takes to empty, as far as one can tell.
         Expired
             When the deadline passed before the work started.
+        Unavailable
+            When the queue was closed before the work started.
         """
+        if self._closed:
+            raise Unavailable("the server is stopping")
         deadline = None if timeout is None else time.monotonic() + timeout
         if timeout is not None and timeout <= 0:
             self._drop("expired")
@@ -75,6 +80,10 @@ class WorkQueue:
             wait = max(0.1, self._waiting * self._mean_seconds / self._threads)
             raise Exhausted(f"{self._waiting} requests are waiting; the queue is full", retry_after=wait)
         await self._turn(deadline)
+        if self._closed:
+            self._slots.release()
+            self._drop("closed")
+            raise Unavailable("the server is stopping")
         work = asyncio.get_running_loop().run_in_executor(self._pool, functools.partial(fn, *args))
         self._running += 1
         metrics.QUEUE_RUNNING.labels(self.name).inc()
@@ -82,7 +91,8 @@ class WorkQueue:
         return await asyncio.shield(work)
 
     async def close(self) -> None:
-        """Let running work end, then stop the threads."""
+        """Let running work end, then stop the threads; what waits gets `Unavailable`."""
+        self._closed = True
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
 
     async def _turn(self, deadline: float | None) -> None:
