@@ -119,8 +119,7 @@ async def test_answer_that_comes_late_is_not_taken_for_the_next_one(valkey: Valk
     assert await impatient.get(KEY) in (b"one", None)  # connected
     before = impatient.stats.errors
     control = redis.asyncio.Redis.from_url(valkey.connection_url)
-    sleeping = asyncio.create_task(control.execute_command("CLIENT", "PAUSE", 400, "ALL"))
-    await sleeping
+    await control.client_pause(400)
     assert await impatient.get(KEY) is None
     assert impatient.stats.errors > before
     for _ in range(200):
