@@ -122,19 +122,22 @@ class DecodeSandbox:
 
     async def _kill(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        # Shielded, so that a cancelled caller leaves no zombie and no open pipe.
-        await asyncio.shield(_reaped(process))
+        if process is not None:
+            # Shielded, so that a cancelled caller leaves no zombie and no open pipe.
+            await asyncio.shield(_ended(process))
 
 
-async def _reaped(process: asyncio.subprocess.Process) -> None:
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End a process: by the end of its input where it still listens, else by force."""
     if process.stdin is not None:
         process.stdin.close()
-    await process.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await process.wait()
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def _receive(process: asyncio.subprocess.Process) -> bytes:
