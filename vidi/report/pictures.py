@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vidi.imaging.overlay import colorize, smooth
+from vidi.imaging.overlay import RECIPE, colorize, smooth
 from vidi.report.cards import FilmCard, Grey
+
+__all__ = ["RECIPE", "film", "legend", "mean_film", "mean_map", "overlay", "shared_scale"]
 
 #: Longest side of a picture in pixels.
 SIDE = 176
@@ -81,7 +83,7 @@ def _mean(arrays: Sequence[Grey]) -> Grey | None:
 
 
 def _rgba(attribution: Grey, scale: float) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(colorize(attribution, scale), dtype=np.uint8)
+    return np.ascontiguousarray(colorize(attribution, scale))
 
 
 def _bytes(grey: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
@@ -96,5 +98,5 @@ def _shrink(image: Image.Image) -> Image.Image:
 
 def _png(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    _shrink(image).save(buffer, "PNG", optimize=True)
+    _shrink(image).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

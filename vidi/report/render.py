@@ -92,6 +92,11 @@ def _scale(films: Sequence[FilmCard], model: common_pb2.Model) -> float:
     return model.map_scale if model.map_scale > 0 else pictures.shared_scale(films)
 
 
+def _fixed(value: float, digits: int) -> str:
+    """A number with so many decimals, and no minus before zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def _render(*, films: Sequence[FilmCard], generated: datetime, **context: Any) -> bytes:
     import jinja2
 
@@ -102,12 +107,14 @@ def _render(*, films: Sequence[FilmCard], generated: datetime, **context: Any) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["fixed"] = _fixed
     template = environment.get_template("report.html.j2")
     text = template.render(
         generated=generated.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         count=len(films),
         not_done=[f for f in films if not f.done],
         legend=pictures.legend(),
+        recipe=pictures.RECIPE,
         **context,
     )
     return text.encode("utf-8")

@@ -13,8 +13,11 @@ from vidi.report.plot import METRICS
 #: Below this share of one label a cluster is called mixed (paper, Fig. 5: the films that do not fit).
 PURE = 0.8
 
-#: Films pictured in all galleries together; with many clusters each gets fewer.
-GALLERY_FILMS = 240
+#: Films pictured in all galleries together; with many clusters each gets fewer. Keeps the file within one message.
+GALLERY_FILMS = 120
+
+#: Mean maps pictured at most; with more clusters and classes than that there are only numbers.
+MEAN_MAPS = 160
 
 #: Colours of the label bar; more labels share the last one, and the text beside the bar names them all.
 LABEL_COLOURS = 8
@@ -30,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class FilmView:
-    """A film in a gallery or a table; `film` and `map` are None where there is nothing to show."""
+    """A film in a gallery or a table, with its pictures: the film and maps by class (none: nothing to show)."""
 
     card: FilmCard
     cluster: int | None
@@ -39,7 +42,7 @@ class FilmView:
     probability: float | None
     residual: float | None
     film: Picture | None = None
-    map: Picture | None = None
+    maps: tuple[tuple[str, Picture], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """One cluster's section."""
+    """One cluster's section; `shown` of its members have cards, `without_picture` should be pictured and have none."""
 
     cluster: clusterer_pb2.Cluster
     shares: tuple[Share, ...]
@@ -74,6 +77,11 @@ class ClusterView:
     typical: tuple[FilmView, ...]
     untypical: tuple[FilmView, ...]
     without_picture: tuple[str, ...]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there are mean maps to see."""
+        return any(m.picture for m in self.maps)
 
 
 @dataclass(frozen=True)
@@ -89,9 +97,9 @@ class MetricRow:
 def film_views(
     films: Sequence[FilmCard], clustering: clusterer_pb2.Clustering | None, scale: float, *, picture: bool
 ) -> list[FilmView]:
-    """All films in their given order."""
+    """All films in their given order; pictured with the maps of all classes, or not at all."""
     members = {m.id: m for m in clustering.members} if clustering is not None else {}
-    return [_film(card, members.get(card.id), scale, picture=picture) for card in films]
+    return [_film(card, members.get(card.id), scale, tuple(card.maps) if picture else None) for card in films]
 
 
 def cluster_views(
@@ -121,8 +129,8 @@ def cluster_views(
                 mixed=bool(cluster.labels) and cluster.purity < PURE,
                 maps=_class_maps(cluster, clustering, there, classes, scale),
                 shown=len(there),
-                typical=tuple(_film(cards[i], members.get(i), scale, picture=True) for i in typical if i in cards),
-                untypical=tuple(_film(cards[i], members.get(i), scale, picture=True) for i in untypical if i in cards),
+                typical=tuple(_favoured(cards[i], members[i], scale) for i in typical if i in cards),
+                untypical=tuple(_favoured(cards[i], members[i], scale) for i in untypical if i in cards),
                 without_picture=tuple(i for i in (*typical, *untypical) if i not in cards),
             )
         )
@@ -139,15 +147,20 @@ def _labels(clustering: clusterer_pb2.Clustering) -> list[str]:
     return sorted({entry.label for cluster in clustering.clusters for entry in cluster.labels})
 
 
-def _film(card: FilmCard, member: clusterer_pb2.Member | None, scale: float, *, picture: bool) -> FilmView:
-    film = attribution = None
-    if picture and card.thumbnail is not None:
+def _favoured(card: FilmCard, member: clusterer_pb2.Member, scale: float) -> FilmView:
+    """A film with the map of the class that the model favours."""
+    return _film(card, member, scale, (card.prediction,))
+
+
+def _film(card: FilmCard, member: clusterer_pb2.Member | None, scale: float, classes: Sequence[str] | None) -> FilmView:
+    """A film with the maps of some classes; without any picture when `classes` is None."""
+    film, maps = None, []
+    if classes is not None and card.thumbnail is not None:
         film = Picture(pictures.film(card.thumbnail), f"Film {card.id} as the model saw it")
-        if card.prediction in card.maps:
-            attribution = Picture(
-                pictures.overlay(card.thumbnail, card.maps[card.prediction], scale),
-                f"Film {card.id} with its map for the class {card.prediction}",
-            )
+        for name in classes:
+            if name in card.maps:
+                alt = f"Film {card.id} with its map for the class {name}"
+                maps.append((name, Picture(pictures.overlay(card.thumbnail, card.maps[name], scale), alt)))
     return FilmView(
         card=card,
         cluster=member.cluster if member is not None else None,
@@ -156,7 +169,7 @@ def _film(card: FilmCard, member: clusterer_pb2.Member | None, scale: float, *, 
         probability=card.probabilities.get(card.prediction),
         residual=max((abs(r) for r in card.residuals.values()), default=None),
         film=film,
-        map=attribution,
+        maps=tuple(maps),
     )
 
 
@@ -170,10 +183,11 @@ def _class_maps(
     order = list(clustering.kmeans.provenance.classes) or list(classes)
     favorable = _by_class(order, cluster.favorable_sums)
     glum = _by_class(order, cluster.glum_sums)
-    background = pictures.mean_film(cards)
+    few = len(clustering.clusters) * len(order) <= MEAN_MAPS
+    background = pictures.mean_film(cards) if few else None
     found = []
     for name in order:
-        mean = pictures.mean_map(cards, name)
+        mean = pictures.mean_map(cards, name) if few else None
         picture = None
         if mean is not None and background is not None:
             alt = f"Mean map for the class {name} over the mean film of cluster {cluster.index}"
