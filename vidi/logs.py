@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -58,7 +59,7 @@ def configure(settings: CommonSettings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(),
         cache_logger_on_first_use=False,
     )
     # Libraries quote values in their messages (pydicom, pynetdicom): only their severest lines pass.
@@ -70,6 +71,18 @@ def configure(settings: CommonSettings) -> None:
 def get(name: str) -> Any:
     """Return a logger. Events are short and constant; what varies goes into keyword values."""
     return structlog.get_logger(component=name)
+
+
+class _Lines:
+    """Writes lines to whatever standard error is at the time; a log that cannot be written never ends a call."""
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+
+    log = debug = info = warning = error = critical = exception = msg
 
 
 class _Libraries(logging.Handler):
