@@ -1,6 +1,6 @@
 # The two commands a newcomer needs are `make demo` and `make test`; both set everything up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto bench lock clean
+.PHONY: help setup demo test lint format proto docs bench lock clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -18,13 +18,14 @@ test: setup lint ## Lint, then all tests. Installs Orthanc, dcmtk and Chromium f
 	@scripts/install_debian_packages.sh
 	$(BIN)/python -m pytest
 
-lint: setup ## Style, formatting, types, import contracts, protos, generated stubs.
+lint: setup ## Style, formatting, types, import contracts, protos, stubs, tables of settings.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint
 	$(BIN)/python scripts/generate_stubs.py --check
+	$(BIN)/python scripts/document_settings.py --check
 
 format: setup ## Rewrite what ruff can put right by itself.
 	$(BIN)/ruff check --fix
@@ -33,8 +34,11 @@ format: setup ## Rewrite what ruff can put right by itself.
 proto: setup ## Regenerate the Python stubs from protos/.
 	$(BIN)/python scripts/generate_stubs.py
 
-bench: setup ## Measure classify, explain, cached explain and a k sweep on this machine.
-	$(BIN)/python benchmarks/suite.py
+docs: setup ## Write the tables of settings into docs/operations.md.
+	$(BIN)/python scripts/document_settings.py
+
+bench: setup ## Measure on this machine; `vidi bench --help` names what there is.
+	$(BIN)/vidi bench rpc
 
 lock: setup ## Write requirements.lock from what .venv holds.
 	$(BIN)/python scripts/lock.py

@@ -36,7 +36,7 @@ pinned() { grep -E "^$1==" requirements.lock || fail "requirements.lock does not
 pip="$venv/bin/python -m pip --disable-pip-version-check --no-input"
 
 # torch first and by name alone, so that whatever pip is configured to offer (with or without CUDA) is what everything else builds on.
-echo "setup: torch and torchvision" >&2
+echo "setup: torch and torchvision (a few minutes, once)" >&2
 $pip install --quiet -c requirements.lock "$(pinned torch)" "$(pinned torchvision)"
 echo "setup: ViDi with everything it uses" >&2
 $pip install --quiet -c requirements.lock -e '.[all,test]'
