@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vidi.errors import InternalError
 from vidi_explainer.targets import Plan
 
 #: Cells a side of the attribution vector.
@@ -94,7 +95,14 @@ def assemble(
         (classes,): means over the references.
     channels
         Whether to keep the attributions per channel.
+
+    Raises
+    ------
+    InternalError
+        When a number is not finite: such a map is shown to nobody and remembered nowhere.
     """
+    if not all(np.isfinite(values).all() for values in (attributions, logits, base_logits)):
+        raise InternalError("an attribution is not finite")
     exact = attributions.astype(np.float64, copy=False)
     logits64 = logits.astype(np.float64)
     base64 = base_logits.astype(np.float64)

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from vidi.bundle import Bundle
+    from vidi_explainer.map_scale import Scale
     from vidi_explainer.settings import ExplainerSettings
 
 
@@ -40,15 +41,18 @@ def map_scale(
     if name not in bundles:
         raise NotFound("model", name, hint="loaded: " + ", ".join(sorted(bundles)))
     scale = _measure(bundles[name], settings, data, films, phantoms)
-    typer.echo(f"{name}: map scale {scale:.6g} logits a pixel")
+    typer.echo(
+        f"{name}: map scale {scale.value:.4g} logits a pixel over {scale.films} films; "
+        f"largest additivity residual {scale.worst_residual:.1e}"
+    )
     if not dry_run:
         from vidi.bundle import update_manifest
 
-        done = update_manifest(bundles[name].path, map_scale=float(f"{scale:.4g}"))
+        done = update_manifest(bundles[name].path, map_scale=float(f"{scale.value:.4g}"))
         typer.echo(f"{done.path}: {done.name} {done.version} {done.digest}")
 
 
-def _measure(bundle: Bundle, settings: ExplainerSettings, data: Path | None, films: int, phantoms: int) -> float:
+def _measure(bundle: Bundle, settings: ExplainerSettings, data: Path | None, films: int, phantoms: int) -> Scale:
     from rich.console import Console
     from rich.progress import track
 

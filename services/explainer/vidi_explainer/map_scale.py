@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from vidi.bundle import Bundle
 from vidi.errors import InvalidInput
 from vidi.imaging.encoded import decode_encoded
-from vidi.imaging.overlay import smooth
+from vidi.imaging.overlay import SIGMA, smooth
 from vidi.manifest import SplitRule
 from vidi.phantoms import cohort
 from vidi_explainer.engine import Engine
@@ -21,15 +22,33 @@ from vidi_explainer.targets import Target
 
 MANIFEST = "manifest.csv"
 PERCENTILE = 99.5
-SIGMA = 4.0
 #: Seed of the phantoms that a scale is measured on; models are trained and tested on cohorts of other seeds.
 PHANTOM_SEED = 9101
 
 Film = npt.NDArray[np.float32]
 
 
-def measure(engine: Engine, bundle: Bundle, films: Iterable[Film]) -> float:
-    """Return the 99.5th percentile of |map| after the display smoothing, over all classes and films.
+@dataclass(frozen=True)
+class Scale:
+    """What was measured.
+
+    Attributes
+    ----------
+    value
+        Half-width of the colour scale in logits per pixel of the model's grid.
+    films
+        Number of films.
+    worst_residual
+        Largest additivity residual of all classes and films.
+    """
+
+    value: float
+    films: int
+    worst_residual: float
+
+
+def measure(engine: Engine, bundle: Bundle, films: Iterable[Film]) -> Scale:
+    """Measure the 99.5th percentile of |map| after the display smoothing, over all classes and films.
 
     Parameters
     ----------
@@ -38,24 +57,22 @@ def measure(engine: Engine, bundle: Bundle, films: Iterable[Film]) -> float:
     films
         Grey films (height, width) in 0..1.
 
-    Returns
-    -------
-    Half-width of the colour scale in logits per pixel of the model's grid.
-
     Raises
     ------
     InvalidInput
         When there is no film, or the model's output does not depend on them.
     """
     magnitudes: list[Film] = []
+    count, worst = 0, 0.0
     for film in films:
         grid, _ = bundle.preprocessing.to_grid(film)
         outputs = engine.explain(grid, Target()).outputs
+        count, worst = count + 1, max(worst, *(output.additivity_residual for output in outputs))
         magnitudes.extend(np.abs(smooth(output.map, SIGMA)).astype(np.float32) for output in outputs)
     scale = float(np.percentile(np.stack(magnitudes), PERCENTILE)) if magnitudes else 0.0
     if scale <= 0.0:
         raise InvalidInput("no film gave an attribution: the scale cannot be measured", field="films")
-    return scale
+    return Scale(scale, count, worst)
 
 
 def unseen_films(data: Path, rule: SplitRule, count: int) -> list[Path]:

@@ -40,7 +40,8 @@ def open_engine(bundle: Bundle, device: str = "cpu") -> ShapEngine:
 class ShapEngine:
     """DeepSHAP by the shap package.
 
-    shap keeps its state on the network's modules and is not re-entrant: calls are serialised.
+    shap keeps its state on the network's modules and is not re-entrant: calls are serialised. It was only ever run on
+    CPUs here; the device is the network's.
 
     Parameters
     ----------

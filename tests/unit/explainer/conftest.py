@@ -11,7 +11,8 @@ import pytest
 from vidi.bundle import Bundle
 from vidi.models.tiny import SEVERITIES, write_tiny_bundle
 from vidi_explainer.attribution import Attribution, assemble
-from vidi_explainer.shap_engine import ShapEngine, open_engine
+from vidi_explainer.engine import Engine
+from vidi_explainer.shap_engine import open_engine
 from vidi_explainer.targets import Target
 
 
@@ -58,12 +59,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def engine(bundle: Bundle) -> ShapEngine:
+def engine(bundle: Bundle) -> Engine:
     return open_engine(bundle)
 
 
 @pytest.fixture
-def linear(bundle: Bundle) -> LinearEngine:
+def linear(bundle: Bundle) -> Engine:
     return LinearEngine(bundle)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidi.errors import InternalError
 from vidi_explainer.attribution import assemble, pool
 from vidi_explainer.targets import Target, TargetKind
 
@@ -62,6 +63,16 @@ def test_combined_targets_are_combined_attributions() -> None:
     mean = assemble(plan, attributions, logits, base, channels=False).outputs[1]
     np.testing.assert_allclose(mean.map, maps[1] - (maps[0] + maps[2]) / 2, rtol=1e-5, atol=1e-6)
     assert mean.additivity_residual < 1e-5
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_no_explanation(broken: float) -> None:
+    attributions = raw()
+    attributions[1, 2, 3, 4] = broken
+    with pytest.raises(InternalError):
+        assemble(Target().plan(CLASSES), attributions, np.zeros(3), np.zeros(3), channels=False)
+    with pytest.raises(InternalError):
+        assemble(Target().plan(CLASSES), raw(), np.array([0.0, broken, 0.0]), np.zeros(3), channels=False)
 
 
 def test_vector_is_blocks_of_sixteen_in_class_order() -> None:
