@@ -79,7 +79,7 @@ def shared_scale(cards: Sequence[FilmCard]) -> float:
 def _mean(arrays: Sequence[Grey]) -> Grey | None:
     if not arrays or len({a.shape for a in arrays}) > 1:
         return None
-    return np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.mean(arrays, axis=0, dtype=np.float64), np.float32)
 
 
 def _rgba(attribution: Grey, scale: float) -> npt.NDArray[np.uint8]:
@@ -87,7 +87,7 @@ def _rgba(attribution: Grey, scale: float) -> npt.NDArray[np.uint8]:
 
 
 def _bytes(grey: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    return np.rint(np.clip(np.nan_to_num(grey), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(np.nan_to_num(grey), 0.0, 1.0) * 255.0), np.uint8)
 
 
 def _shrink(image: Image.Image) -> Image.Image:

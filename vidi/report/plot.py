@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from vidi.api.clusterer.v1 import clusterer_pb2
 
@@ -55,8 +57,10 @@ def sweep_plot(sweep: clusterer_pb2.SweepKResponse) -> Plot | None:
     if len(points) < 2:
         return None
     ks = [p.k for p in points]
-    lowest = min(0.0, *(getattr(a, f) for p in points for a in (p.agreement, p.random_baseline) for f, _, _ in METRICS))
-    low = -0.1 * -(-round(-lowest * 100) // 10)  # down to the tenth that holds the lowest value
+    lowest: float = min(
+        0.0, *(getattr(a, f) for p in points for a in (p.agreement, p.random_baseline) for f, _, _ in METRICS)
+    )
+    low = math.floor(lowest * 10) / 10
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
     def x(k: float) -> float:
@@ -65,7 +69,7 @@ def sweep_plot(sweep: clusterer_pb2.SweepKResponse) -> Plot | None:
     def y(value: float) -> float:
         return round(bottom - (value - low) / (1.0 - low) * (bottom - TOP), 1)
 
-    def path(get: Callable[[clusterer_pb2.SweepPoint], float]) -> str:
+    def path(get: Callable[[clusterer_pb2.SweepPoint], Any]) -> str:
         return " ".join(f"{x(p.k)},{y(get(p))}" for p in points)
 
     ends = {field: y(getattr(points[-1].agreement, field)) for field, _, _ in METRICS}

@@ -1,4 +1,4 @@
-"""What clusters hold, in numbers: agreement with labels against chance, a recommended k, members, favorable and glum sums."""
+"""What clusters hold, in numbers: agreement with labels against chance, a recommended k, members, sums per class."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Point:
-    """What one k gave: inertia in squared units, sizes of the clusters, agreement and its baseline (None: no labels)."""
+    """What one k gave: inertia in squared units, cluster sizes, agreement and its baseline (None: no labels)."""
 
     k: int
     inertia: float
@@ -103,8 +103,8 @@ def recommend(points: Sequence[Point], *, circular: bool = False) -> tuple[int, 
 
     With labels the paper's criterion decides, homogeneity, less what random clusters of the same sizes reach: the
     difference falls again where more clusters only split what belongs together. Of all k whose clusters hold two films
-    on average, the smallest within `MARGIN` of the best wins. Without labels, or when no k lies above chance: the bend of the inertia,
-    which is the k farthest from the straight line between the first and the last (Satopaa et al. 2011).
+    on average, the smallest within `MARGIN` of the best wins. Without labels, or when no k lies above chance: the bend
+    of the inertia, which is the k farthest from the straight line between the first and the last (Satopaa et al. 2011).
 
     Parameters
     ----------
@@ -123,10 +123,11 @@ def recommend(points: Sequence[Point], *, circular: bool = False) -> tuple[int, 
         return k, f"{why}; no k agrees with the labels better than chance." if gains else f"{why}; there are no labels."
     k = next(k for k, gain in gains.items() if gain >= best - MARGIN)
     chosen = next(p for p in candidates if p.k == k)
-    assert chosen.agreement is not None and chosen.baseline is not None
+    assert chosen.agreement is not None
+    assert chosen.baseline is not None
     reason = (
-        f"k = {k} is the smallest whose homogeneity above that of random clusters comes within {MARGIN:.2f} of the best "
-        f"({best:.2f}): {chosen.agreement.homogeneity:.2f} against {chosen.baseline.homogeneity:.2f}"
+        f"k = {k} is the smallest whose homogeneity above that of random clusters comes within {MARGIN:.2f} of the "
+        f"best ({best:.2f}): {chosen.agreement.homogeneity:.2f} against {chosen.baseline.homogeneity:.2f}"
     )
     return k, reason + ("; circular, since the labels are the model's own predictions." if circular else ".")
 
@@ -200,12 +201,13 @@ def _unit(value: float) -> float:
 
 def _above_chance(point: Point) -> float:
     """Homogeneity less that of random clusters of the same sizes."""
-    assert point.agreement is not None and point.baseline is not None
+    assert point.agreement is not None
+    assert point.baseline is not None
     return point.agreement.homogeneity - point.baseline.homogeneity
 
 
 def _bend(points: Sequence[Point]) -> int:
-    """The k farthest below the chord from the first to the last point, both axes scaled to 0..1; else the smallest k."""
+    """The k farthest below the chord from first to last point, both axes scaled to 0..1; else the smallest k."""
     first, last = points[0], points[-1]
     fall, width = first.inertia - last.inertia, last.k - first.k
     if fall <= 0.0 or width == 0:

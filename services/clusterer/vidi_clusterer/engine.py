@@ -148,7 +148,7 @@ class ClusterEngine:
 
 
 def check_provenance(expected: clusterer_pb2.Provenance, given: clusterer_pb2.Provenance) -> None:
-    """Refuse vectors that cannot be compared with a clustering's: same model, references, feature space, method, classes.
+    """Refuse vectors of another model, other references, another feature space or method, or other classes.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def check_provenance(expected: clusterer_pb2.Provenance, given: clusterer_pb2.Pr
         ("background digest", expected.background_digest, given.background_digest),
         ("feature space", expected.feature_space, given.feature_space),
         ("method", expected.method, given.method),
-        ("classes", ", ".join(expected.classes), ", ".join(given.classes)),
+        ("classes", str(list(expected.classes)), str(list(given.classes))),
     )
     differing = [f"{name} {a or 'none'} against {b or 'none'}" for name, a, b in pairs if a != b]
     if differing:

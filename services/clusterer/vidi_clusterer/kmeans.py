@@ -1,9 +1,10 @@
 """k-means on FAISS (paper, section 3.3): native k-means++ seeding, restarts, exact float64 results.
 
-FAISS seeds (Arthur and Vassilvitskii 2007) and iterates in float32 on centred, scaled vectors. Its result is then carried
-to convergence in float64: Lloyd iterations, single-vector exchanges (Hartigan and Wong 1979) where those still lower the
-inertia, and a vector of its own for every cluster that ran empty: no cluster is ever empty. One FAISS run alone is often a
-worse optimum than scikit-learn's greedy k-means++; several seedings a restart and the exchanges make up for that.
+FAISS seeds (Arthur and Vassilvitskii 2007) and iterates in float32 on centred, scaled vectors. Its result is then
+carried to convergence in float64: Lloyd iterations, single-vector exchanges (Hartigan and Wong 1979) where those still
+lower the inertia, and a vector of its own for every cluster that ran empty: no cluster is ever empty. One FAISS run
+alone is often a worse optimum than scikit-learn's greedy k-means++; several seedings a restart and the exchanges make
+up for that.
 """
 
 from __future__ import annotations

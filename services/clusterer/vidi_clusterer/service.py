@@ -41,7 +41,7 @@ async def open_clusterer(settings: ClustererSettings) -> AsyncIterator[Mounted]:
     )
 
     def add_to(server: Any) -> None:
-        clusterer_pb2_grpc.add_ClustererServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        clusterer_pb2_grpc.add_ClustererServiceServicer_to_server(servicer, server)
 
     try:
         yield Mounted(add_to=add_to, names=(NAME,))

@@ -17,7 +17,7 @@ class ClustererSettings(ServiceSettings):
     max_vector_bytes: int = Field(
         default=1024 * MIB,
         gt=0,
-        description="Vector data (float32) that all running calls together may hold; the peak is about three times as much.",
+        description="Vector data (float32) that all running calls may hold together; the peak is three times as much.",
     )
     assign_concurrency: int = Field(default=4, ge=1, description="Batches of one Assign stream worked on at a time.")
 

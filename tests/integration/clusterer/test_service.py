@@ -58,7 +58,7 @@ async def test_sweep_fit_list_assign_delete(clusterer: Start, kmeans: pb.KMeansC
             pb.AssignRequest(request_id=str(i), clustering_id=clustering.id, provenance=kmeans.provenance, batch=batch)
             for i, batch in enumerate(batches())
         ]
-        found = {}
+        found: dict[str, int] = {}
         async for answer in stub.Assign(iter(requests), timeout=DEADLINE):
             found |= {a.id: a.cluster for a in answer.assignments.assignments}
         assert found == {m.id: m.cluster for m in clustering.members}

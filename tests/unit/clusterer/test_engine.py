@@ -199,7 +199,7 @@ def test_vectors_of_another_provenance_are_refused_naming_both(
         "background": ("b" * 64, "c" * 64),
         "space": ("pooled14-signed", "other-space"),
         "method": ("shap/float32", "other/bf16"),
-        "classes": ("normal, pneumonia", "pneumonia, normal"),
+        "classes": ("['normal', 'pneumonia']", "['pneumonia', 'normal']"),
     }[part]
     assert expected in str(caught.value)
     assert other in str(caught.value)

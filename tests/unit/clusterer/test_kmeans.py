@@ -38,7 +38,7 @@ def test_separated_groups_are_found_as_scikit_learn_finds_them(n: int, d: int) -
 
 
 def test_inertia_stays_near_scikit_learns_at_equal_restarts() -> None:
-    """Overlapping groups, where optima differ by luck: at most 3 % above in the worst case, and not above on average."""
+    """Overlapping groups, where optima differ by luck: at most 3 % above at worst, and not above on average."""
     ratios = []
     for seed, (n, d, groups) in enumerate([(200, 60, 6), (150, 392, 8), (300, 196, 5)]):
         vectors, _ = blobs(n, d, groups, seed=seed)

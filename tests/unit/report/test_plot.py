@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from vidi.api.clusterer.v1 import clusterer_pb2 as pb
 from vidi.report.plot import Plot, sweep_plot
 
@@ -45,7 +47,7 @@ def test_names_of_curves_that_end_together_stand_apart(sweep: pb.SweepKResponse)
         for field in ("homogeneity", "completeness", "v_measure", "adjusted_mutual_information"):
             setattr(sweep.points[-1].agreement, field, value)
         places = sorted(curve.label_y for curve in drawn(sweep).curves)
-        assert all(b - a >= 16 for a, b in zip(places, places[1:], strict=False))
+        assert all(b - a >= 16 for a, b in itertools.pairwise(places))
         assert places[-1] <= drawn(sweep).bottom
 
 
