@@ -27,6 +27,17 @@ from vidi.imaging.notes import Note
 
 Map = npt.NDArray[np.float32]
 FORMAT = 1
+_PLAIN = (
+    "top",
+    "target",
+    "engine",
+    "engine_version",
+    "precision",
+    "references",
+    "background_digest",
+    "explanation_key",
+    "out_of_population",
+)
 
 
 @dataclass(frozen=True)
@@ -273,11 +284,7 @@ class FilmOutcome:
         return cls.from_bytes(path.read_bytes())
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]:
-        head: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("top", "target", "engine", "engine_version", "precision", "references")
-            + ("background_digest", "explanation_key", "out_of_population")
-        }
+        head: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
         head["format"] = FORMAT
         head["model"] = asdict(self.model)
         head["map_to_film"] = asdict(self.map_to_film)
@@ -290,9 +297,7 @@ class FilmOutcome:
         return head, {"maps": maps, "attribution_vector": vector, "seen": seen}
 
     @classmethod
-    def _from_parts(
-        cls, head: Mapping[str, Any], maps: Map, vector: npt.NDArray[np.float32], seen: Map
-    ) -> FilmOutcome:
+    def _from_parts(cls, head: Mapping[str, Any], maps: Map, vector: npt.NDArray[np.float32], seen: Map) -> FilmOutcome:
         rest = {k: v for k, v in head.items() if k not in ("model", "map_to_film", "notes", "classes")}
         classes = tuple(
             ClassOutcome(**{**c, "code": Code(**c["code"]), "map": maps[i]}) for i, c in enumerate(head["classes"])

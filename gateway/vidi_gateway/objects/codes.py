@@ -1,8 +1,8 @@
 """The codes of ViDi's objects: standard ones where they exist, else the private scheme 99VIDI.
 
-A class of a model is not a finding. It is always named by a private code ("the model's class 'normal'"), never by a code for
-the disease or for its absence; the standard concept that a class is named after stands beside it, except where that concept
-would read as a normal film (docs/dicom-conformance.md lists all codes).
+A class of a model is not a finding. It is always named by a private code ("the model's class 'normal'"), never by a
+code for the disease or for its absence; the standard concept that a class is named after stands beside it, except where
+that concept would read as a normal film (docs/dicom-conformance.md lists all codes).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _NORMAL_CODES = frozenset({("SCT", "17621005"), ("SCT", "260385009"), ("SCT", "2
 
 
 def of_class(outcome: ClassOutcome) -> CodedConcept:
-    """Return the private code of a model's class: the bundle's own if it is one, else one made from the class's name."""
+    """Return the private code of a model's class: the bundle's own if it is one, else made from the class's name."""
     if outcome.code.scheme == SCHEME and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", outcome.code.value):
         value = outcome.code.value
     else:
@@ -78,7 +78,7 @@ def of_class(outcome: ClassOutcome) -> CodedConcept:
 
 
 def named_after(outcome: ClassOutcome) -> CodedConcept | None:
-    """Return the standard concept that a class is named after; None for none, or when it would read as a normal film."""
+    """Return the standard concept that a class is named after; None when it would read as a normal film."""
     code = outcome.code
     if not code.value or code.scheme in ("", SCHEME) or (code.scheme, code.value) in _NORMAL_CODES:
         return None

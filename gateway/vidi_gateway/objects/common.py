@@ -39,8 +39,8 @@ class BuildOptions:
     Attributes
     ----------
     created
-        When the results were made, with a time zone. Journal it once per film: it stands in the objects and goes into their
-        UIDs, so that a retry gives the same bytes.
+        When the results were made, with a time zone. Journal it once per film: it stands in the objects and goes into
+        their UIDs, so that a retry gives the same bytes.
     kinds
         Which objects are built: "sr", "pm", "sc", "png".
     software_version
@@ -228,7 +228,7 @@ def referenced_series(references: Sequence[tuple[str, Dataset]], sequence: str) 
 
 
 def put_verbatim(ds: Dataset, keyword: str, value: str) -> None:
-    """Set an attribute without validation: pydicom would quote the value in a warning, and identifiers are never repaired."""
+    """Set an attribute without validation, which would quote its value in a warning. Identifiers are never repaired."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise ValueError(f"{keyword} is no DICOM keyword")

@@ -10,9 +10,9 @@ from vidi_gateway.objects import common, source, uids
 def is_own(ds: Dataset) -> bool:
     """Whether an object is one of ViDi's results.
 
-    Either mark suffices, since a PACS may strip private attributes or coerce public ones: ViDi's private block with an object
-    kind, or ViDi's manufacturer together with a UID of ViDi's root and a series number of ViDi's range. Films that ViDi itself
-    writes (wrapped pictures, phantoms) carry neither.
+    Either mark suffices, since a PACS may strip private attributes or coerce public ones: ViDi's private block with an
+    object kind, or ViDi's manufacturer together with a UID of ViDi's root and a series number of ViDi's range. Films
+    that ViDi itself writes (wrapped pictures, phantoms) carry neither.
 
     Parameters
     ----------

@@ -1,13 +1,14 @@
 """Parametric Map (PS3.3 A.75): the exact attributions of one class and sign, one frame of float32.
 
-highdicom's writer needs a source image with a frame of reference, which CR and DX do not have; hence this one. The frame of
-reference is synthetic: its origin is the centre of the film's first pixel, x runs along the film's rows and y along its
-columns, in mm of the film's pixel spacing (1 mm per pixel where the header has none). It lets a viewer lay the map out in the
-film's proportions; it is not a position in the patient.
+highdicom's writer needs a source image with a frame of reference, which CR and DX do not have; hence this one. The
+frame of reference is synthetic: its origin is the centre of the film's first pixel, x runs along the film's rows
+and y along its columns, in mm of the film's pixel spacing (1 mm per pixel where the header has none). It lets a
+viewer lay the map out in the film's proportions; it is not a position in the patient.
 
-Stored values are magnitudes in logits, so that viewers show strong as bright: max(map, 0) for favorable, max(-map, 0) for
-glum; a code says which. Favorable less glum is the explainer's float32 map, bit for bit. The real world value mapping is the
-identity: a slope of -1 for glum would say the same, but readers exist (highdicom 0.28) that cannot apply one to floats.
+Stored values are magnitudes in logits, so that viewers show strong as bright: max(map, 0) for favorable, max(-map,
+0) for glum; a code says which. Favorable less glum is the explainer's float32 map, bit for bit. The real world
+value mapping is the identity: a slope of -1 for glum would say the same, but readers exist (highdicom 0.28) that
+cannot apply one to floats.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _FIRST_SERIES = common.FIRST_SERIES_NUMBER + 9
 
 
 def stored_values(attribution: npt.NDArray[np.float32], sign: Sign) -> npt.NDArray[np.float32]:
-    """Return what is stored for a sign: magnitudes (height, width), float32, >= 0, in logits; 0 where the sign is the other."""
+    """Return what is stored for a sign: magnitudes in logits (height, width), 0 where the sign is the other."""
     part = attribution if sign == "favorable" else -attribution
     return np.where(part > 0, part, np.float32(0)).astype("<f4")
 
@@ -204,7 +205,8 @@ def _derivation(film: Film) -> str:
         f"{outcome.model.version}, target {outcome.target}, {outcome.references} references. "
         f"The model saw {width} x {height} pixels (columns x rows); values are exact magnitudes, unsmoothed. "
         f"Map pixel (x = column, y = row, from 0, pixel centres) to film pixel: "
-        f"x' = {affine.a:.9g} x + {affine.b:.9g} y + {affine.c:.9g}, y' = {affine.d:.9g} x + {affine.e:.9g} y + {affine.f:.9g}. "
+        f"x' = {affine.a:.9g} x + {affine.b:.9g} y + {affine.c:.9g}, "
+        f"y' = {affine.d:.9g} x + {affine.e:.9g} y + {affine.f:.9g}. "
         "The frame of reference is a display aid, not a position in the patient. " + common.NOT_FOR_DIAGNOSIS
     )
     return codes.short(codes.printable(text), 1024)

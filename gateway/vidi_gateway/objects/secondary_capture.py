@@ -11,6 +11,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from vidi.imaging import overlay
 from vidi_gateway.objects import codes, common
 from vidi_gateway.objects.common import Film
 
@@ -23,8 +24,6 @@ def picture(film: Film, pixels: npt.NDArray[np.float32]) -> RGB:
 
     No value of the header stands in it.
     """
-    from vidi.imaging import overlay
-
     outcome, model = film.outcome, film.outcome.model
     return overlay.compose(
         pixels,
@@ -34,13 +33,12 @@ def picture(film: Film, pixels: npt.NDArray[np.float32]) -> RGB:
         title=_title(film),
         watermark=_watermark(film),
         side_labels=_sides(film.orientation),
+        calibrated=model.calibrated,
     )
 
 
 def build(film: Film, rgb: RGB) -> Dataset:
     """Wrap the picture in a Secondary Capture."""
-    from vidi.imaging import overlay
-
     digest = hashlib.sha256(rgb.tobytes()).hexdigest()
     title = "ViDi overlay, not for diagnosis"
     ds = common.new_object(film, SecondaryCaptureImageStorage, "sc", (digest,), "OT", _SERIES, title)
@@ -77,18 +75,18 @@ def _title(film: Film) -> list[str]:
     top = outcome.favoured
     calibration = "calibrated" if model.calibrated else "not calibrated"
     lines = [
-        f"ViDi {film.options.software_version}   model {model.name} {model.version}   {model.digest[:19]}",
+        f"ViDi {film.options.software_version}, model {model.name} {model.version}, {model.digest[:19]}",
         f"Model favours its class '{top.name}': {top.probability:.2f} ({calibration})",
     ]
+    if model.content_qualification.upper() != "PRODUCT":
+        lines.append("RESEARCH: not cleared for clinical use.")
     lines += [f"{n.code}: {n.message}" for n in outcome.notes]
     return [codes.printable(line) for line in lines]
 
 
 def _watermark(film: Film) -> str:
-    """Return what must be seen across the picture: that the film is outside the intended use, or that it is research."""
-    if film.outcome.out_of_population:
-        return "OUTSIDE INTENDED USE"
-    return "" if film.outcome.model.content_qualification.upper() == "PRODUCT" else "RESEARCH"
+    """Return what must be seen across the picture: that the film is outside the intended use."""
+    return "OUTSIDE INTENDED USE" if film.outcome.out_of_population else ""
 
 
 def _sides(orientation: tuple[str, str] | None) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Reading a film's header, which may be sloppy or hostile.
 
-Nothing here raises or warns about a value, and no value is repeated in a message: headers are patient data. Values are taken
-from the raw elements, since pydicom's own conversion raises for some invalid values and quotes others in warnings.
+Nothing here raises or warns about a value, and no value is repeated in a message: headers are patient data. Values are
+taken from the raw elements: pydicom's own conversion raises for some invalid values and quotes others in warnings.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 def text(header: Dataset, keyword: str) -> str:
     r"""Return an attribute as text, "" when absent, empty or unreadable.
 
-    Several values come joined by a backslash, as they stand in the file. Control characters (which no text of a header may
-    hold) and surrounding spaces are removed; otherwise nothing is shortened or corrected.
+    Several values come joined by a backslash, as they stand in the file. Control characters (which no text of a header
+    may hold) and surrounding spaces are removed; otherwise nothing is shortened or corrected.
     """
     tag = tag_for_keyword(keyword)
     if tag is None:
@@ -38,7 +38,7 @@ def text(header: Dataset, keyword: str) -> str:
         if isinstance(value, bytes):
             value = _decode(header, value, dictionary_VR(tag))
         return _clean(_flat(value))
-    except Exception:  # noqa: BLE001 - whatever a hostile element does, it is an element without a readable value
+    except Exception:  # whatever a hostile element does, it has no readable value
         return ""
 
 
@@ -145,7 +145,7 @@ def _decode(header: Dataset, value: bytes, vr: str) -> str:
 
 
 def _encodings(header: Dataset) -> list[str]:
-    """Return the Python encodings of the header's character sets; unknown ones and illegal combinations are left out."""
+    """Return the Python encodings of the header's character sets, without unknown ones and illegal combinations."""
     raw = header.get_item("SpecificCharacterSet")
     named = None if raw is None else raw.value
     if isinstance(named, bytes):

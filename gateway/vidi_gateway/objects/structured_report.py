@@ -1,8 +1,8 @@
 """Comprehensive 3D SR with the measurement report template (PS3.16 TID 1500), as IHE AI Results asks.
 
 The document is UNVERIFIED and PRELIMINARY. Its first measurement group says which class the model favours, by which
-algorithm, with which warnings; one more group per class holds the numbers and points at the class's maps. highdicom writes
-the content tree; the modules around it are ViDi's own (highdicom logs a name that it takes for invalid).
+algorithm, with which warnings; one more group per class holds the numbers and points at the class's maps. highdicom
+writes the content tree; the modules around it are ViDi's own (highdicom logs a name that it takes for invalid).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deterministic UIDs: the same inputs give the same UID, so that a retry never doubles a series.
 
-A UID is "2.25." and a UUID as a decimal number (PS3.5 annex B.2). The UUID is made from a SHA-256 over the inputs, in the
-manner of a name-based UUID (RFC 9562, section 5.5).
+A UID is "2.25." and a UUID as a decimal number (PS3.5 annex B.2). The UUID is made from a SHA-256 over the inputs, in
+the manner of a name-based UUID (RFC 9562, section 5.5).
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ NAMES = {
 }
 
 
-@pytest.fixture(params=list(HEADERS))
+@pytest.fixture(scope="module", params=list(HEADERS))
 def named_header(request: pytest.FixtureRequest) -> tuple[Dataset, str]:
     """A header as it comes from a file, and the patient's name in it."""
     return HEADERS[request.param](), NAMES[request.param]
@@ -123,13 +123,14 @@ def reread() -> Callable[[Dataset], Dataset]:
     return _reread
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_outcome() -> Callable[..., FilmOutcome]:
     """Makes an outcome of two classes; keyword arguments replace fields, `model` a dict of the model's."""
 
     def make(*, grid: tuple[int, int] = (224, 224), seed: int = 0, **changes: Any) -> FilmOutcome:
         rng = np.random.default_rng(seed)
-        model: dict[str, Any] = {"name": "pneumonia-slim", "version": "1.0.0", "digest": "sha256:" + "a" * 64, "map_scale": 0.01}
+        model: dict[str, Any] = {"name": "pneumonia-slim", "version": "1.0.0", "digest": "sha256:" + "a" * 64}
+        model["map_scale"] = 0.01
         model |= changes.pop("model", {})
 
         def one(i: int, name: str, probability: float) -> ClassOutcome:
@@ -161,14 +162,14 @@ def make_outcome() -> Callable[..., FilmOutcome]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def film() -> npt.NDArray[np.float32]:
     """A small picture."""
     rows, columns = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
     return np.asarray((rows + columns) / (sum(SHAPE) - 2), np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def options() -> BuildOptions:
     """Options with a fixed time."""
     return BuildOptions(created=CREATED)

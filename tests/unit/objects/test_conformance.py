@@ -11,24 +11,28 @@ import highdicom
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import pytest
 from PIL import Image
 from pydicom import Dataset
 
-from vidi_gateway.objects import BuildOptions, build_all, is_own
+from vidi_gateway.objects import BuildOptions, BuiltObject, build_all, is_own
 from vidi_gateway.outcome import FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
 
 
+@pytest.fixture(scope="module")
+def built(
+    named_header: tuple[Dataset, str], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
+) -> list[BuiltObject]:
+    """All objects of one header."""
+    return build_all(named_header[0], film, make_outcome(), options)
+
+
 def test_every_object_is_valid_dicom(
-    named_header: tuple[Dataset, str],
-    film: Pixels,
-    make_outcome: Callable[..., FilmOutcome],
-    options: BuildOptions,
-    dciodvfy: Callable[[bytes], list[str]],
+    named_header: tuple[Dataset, str], built: list[BuiltObject], dciodvfy: Callable[[bytes], list[str]]
 ) -> None:
     header, name = named_header
-    built = build_all(header, film, make_outcome(), options)
     assert [o.kind for o in built] == ["sr", "pm", "pm", "pm", "pm", "sc", "png"]
     for o in built[:-1]:
         assert dciodvfy(o.data) == []
@@ -45,13 +49,8 @@ def test_every_object_is_valid_dicom(
 
 
 def test_other_readers_read_them(
-    named_header: tuple[Dataset, str],
-    film: Pixels,
-    make_outcome: Callable[..., FilmOutcome],
-    options: BuildOptions,
-    tmp_path: Path,
+    built: list[BuiltObject], make_outcome: Callable[..., FilmOutcome], tmp_path: Path
 ) -> None:
-    built = build_all(named_header[0], film, make_outcome(), options)
     paths = [tmp_path / f"{i}.dcm" for i in range(len(built))]
     for path, o in zip(paths, built, strict=True):
         path.write_bytes(o.data)

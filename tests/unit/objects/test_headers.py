@@ -1,4 +1,4 @@
-"""Sloppy and hostile headers: results without a crash, without invented identities, and without a word about the patient."""
+"""Sloppy and hostile headers: no crash, no invented identity, and not a word about the patient."""
 
 from __future__ import annotations
 
@@ -85,8 +85,6 @@ _sloppy = st.one_of(
             b"unknown",
             b"20241399",
             b"2024.01.02",
-        ]
-        + [
             b"25:61:99",
             b"101112",
             b"NaN\\inf",
@@ -98,22 +96,26 @@ _sloppy = st.one_of(
             b"01",
             b"L\\L",
             b"L\\F",
-        ]
-        + [
             b"ISO_IR 192",
             b"ISO 2022 IR 87",
             b"\\ISO 2022 IR 87",
             b"GB18030",
             b"ISO_IR 192\\ISO 2022 IR 87",
             b"\x1b$B\xff",
+            b"1.2.840.10008.5.1.4.1.1.1",
+            b"1.2.3",
+            b"1.02.3",
+            b"1." * 60,
+            b"+1500",
+            b"-0900",
+            b"x" * 300,
         ]
-        + [b"1.2.840.10008.5.1.4.1.1.1", b"1.2.3", b"1.02.3", b"1." * 60, b"+1500", b"-0900", b"x" * 300]
     ),
 )
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(values=st.dictionaries(st.sampled_from(KEYWORDS), _sloppy, max_size=len(KEYWORDS)))
 def test_no_header_crashes_the_builder(
@@ -153,7 +155,7 @@ def test_nothing_of_the_header_is_logged_or_warned_about(
     make_outcome: Callable[..., FilmOutcome], options: BuildOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
     film = np.zeros((20, 16), np.float32)
-    values = {k: SECRET * 20 + b"^^^^^^^^\x07=\xff\\" + SECRET for k in KEYWORDS}
+    values = dict.fromkeys(KEYWORDS, SECRET * 20 + b"^^^^^^^^\x07=\xff\\" + SECRET)
     values["SpecificCharacterSet"] = b"ISO_IR 192"
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always")

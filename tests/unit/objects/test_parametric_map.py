@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ def build(
     """Builds the maps by class and sign."""
 
     def run(header: Dataset | None = None, **changes: object) -> Maps:
-        built = build_all(header or plain_header(), film, make_outcome(**changes), options)
+        built = build_all(header or plain_header(), film, make_outcome(**changes), replace(options, kinds=("pm",)))
         return {(o.class_name, o.sign): read(o) for o in built if o.kind == "pm"}
 
     return run
@@ -126,6 +127,5 @@ def test_a_class_without_attribution_is_a_map_of_zeros(
     first = make_outcome().classes[0]
     empty = ClassOutcome("none", 0, first.code, 1.0, 0.0, 0.0, zero, 0.0, 0.0, 0.0, 0.0)
     outcome = make_outcome(classes=(empty,), top=0, model={"map_scale": 0.0})
-    for built in build_all(plain_header(), film, outcome, options):
-        if built.kind == "pm":
-            assert dciodvfy(built.data) == []
+    for built in build_all(plain_header(), film, outcome, replace(options, kinds=("pm",))):
+        assert dciodvfy(built.data) == []
