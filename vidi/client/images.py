@@ -71,12 +71,11 @@ def _from_array(array: npt.NDArray[np.generic], limit: int) -> common_pb2.Image:
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise InvalidTensor("values of a float image are finite and in 0..1", field="image")
         array = np.round(array.astype(np.float64) * 65535).astype(np.uint16)
-    if array.dtype not in (np.uint8, np.uint16):
+    native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    if native.dtype not in (np.uint8, np.uint16):
         raise InvalidTensor(f"an image is float, uint8 or uint16; this array is {array.dtype}", field="image")
     file = io.BytesIO()
-    PilImage.fromarray(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))).save(
-        file, "PNG", compress_level=1
-    )
+    PilImage.fromarray(native).save(file, "PNG", compress_level=1)
     return common_pb2.Image(encoded=_fitting(file.getvalue(), limit))
 
 
