@@ -56,3 +56,7 @@ def main() -> None:
     except ViDiError as error:
         typer.echo(f"vidi: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -96,14 +96,14 @@ async def _rpc(model: str) -> dict[str, Any]:
             addresses = running.addresses
             direct = AsyncClient(classifier=addresses["classifier"], explainer=addresses["explainer"])
             async with direct, AsyncClient(gateway=running.gateway) as gateway:
-                cached = await _cached(direct, films[0].grey, model)
+                cached = await _cached(direct, films[0].grey(), model)
                 ratios, seconds = [], []
                 for film in films[1:]:
                     started = time.perf_counter()
                     await _through(gateway, to_dicom(film), model)
                     middle = time.perf_counter()
-                    await direct.classify(film.grey, model=model)
-                    await direct.explain(film.grey, model=model, bypass_cache=True)
+                    await direct.classify(film.grey(), model=model)
+                    await direct.explain(film.grey(), model=model, bypass_cache=True)
                     ended = time.perf_counter()
                     ratios.append((middle - started) / (ended - middle) - 1.0)
                     seconds.append(ended - middle)

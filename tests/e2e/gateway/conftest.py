@@ -145,7 +145,10 @@ class GatewayProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log
-        return echo(Address("127.0.0.1", self.port, "VIDI", timeout=10.0))
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)) != 0:
+                return False
+        return echo(Address("127.0.0.1", self.port, "VIDI", timeout=30.0))
 
 
 def free_port() -> int:
