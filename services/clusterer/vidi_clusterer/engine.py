@@ -11,6 +11,7 @@ from vidi import tensors
 from vidi.api.clusterer.v1 import clusterer_pb2
 from vidi.errors import InvalidInput, InvalidTensor, PreconditionFailed
 from vidi_clusterer import describe, kmeans
+from vidi_clusterer.points import Points, prepare
 from vidi_clusterer.store import ClusteringStore
 from vidi_clusterer.vectors import VectorSet, decode
 
@@ -49,7 +50,7 @@ class ClusterEngine:
         """
         parameters = _as_used(config.kmeans)
         _check_labels(parameters, data)
-        points = kmeans.prepare(data.vectors)
+        points = prepare(data.vectors)
         ks = _ks(config.ks, points)
         circular = _circular(parameters, data)
         response = clusterer_pb2.SweepKResponse(backend=kmeans.backend(), count=points.count, circular=circular)
@@ -86,7 +87,7 @@ class ClusterEngine:
         """
         parameters = _as_used(config.kmeans)
         _check_labels(parameters, data)
-        fitted = _fit(kmeans.prepare(data.vectors), config.k, parameters, stopped)
+        fitted = _fit(prepare(data.vectors), config.k, parameters, stopped)
         agreement, baseline = _agreement(data.labels, fitted, parameters.seed)
         clustering = clusterer_pb2.Clustering(
             display_name=config.display_name,
@@ -192,7 +193,7 @@ def _circular(parameters: clusterer_pb2.KMeansConfig, data: VectorSet) -> bool:
     return data.labels is not None and parameters.label_source == clusterer_pb2.LABEL_SOURCE_PREDICTED
 
 
-def _ks(asked: Sequence[int], points: kmeans.Points) -> list[int]:
+def _ks(asked: Sequence[int], points: Points) -> list[int]:
     """The k to try, ascending."""
     if points.distinct < 2:
         raise InvalidInput("a sweep needs at least two different vectors", field="batch.vectors")
@@ -205,9 +206,7 @@ def _ks(asked: Sequence[int], points: kmeans.Points) -> list[int]:
     return sorted(asked)
 
 
-def _fit(
-    points: kmeans.Points, k: int, parameters: clusterer_pb2.KMeansConfig, stopped: Callable[[], bool]
-) -> kmeans.KMeans:
+def _fit(points: Points, k: int, parameters: clusterer_pb2.KMeansConfig, stopped: Callable[[], bool]) -> kmeans.KMeans:
     return kmeans.fit(
         points,
         k,

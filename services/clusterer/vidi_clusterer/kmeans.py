@@ -18,23 +18,16 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from vidi.errors import Cancelled, InvalidInput, InvalidTensor
+from vidi.errors import Cancelled, InvalidInput
+from vidi_clusterer.points import Float32, Float64, Points, chunks
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
-
-#: float64 working memory of one pass over the vectors, in bytes.
-CHUNK_BYTES = 32 << 20
 
 #: Vectors, and their distances to all centroids, of at most so many elements are "small": more is tried on them.
 SMALL_ELEMENTS = 16_000_000
 
-#: Up to so many vectors, and when they have more than twice as many dimensions, distances are kept in fewer dimensions.
-REDUCE_COUNT = 2048
-
 #: Below so many products an iteration one thread is faster: on a busy machine threads wait long for each other.
-THREADED_PRODUCTS = 20_000_000
+THREADED_PRODUCTS = 500_000_000
 
 #: Seedings a restart (small, else large), each followed by `SEEDING_ITERATIONS`; the best one is carried on.
 SEEDINGS = (16, 4)
@@ -42,34 +35,6 @@ SEEDING_ITERATIONS = 5
 
 #: Smallest relative gain of inertia for which an exchange is made; below it float64 rounding decides.
 EXCHANGE_GAIN = 1e-10
-
-
-@dataclass(frozen=True)
-class Points:
-    """Vectors made ready for any number of k.
-
-    Attributes
-    ----------
-    vectors
-        float32 (n, d), as given.
-    scaled
-        float32 (n, d'), d' at most d: centred, rotated into fewer dimensions where that pays, and divided by `scale`.
-        Distances keep their ratios, and float32 its precision.
-    scale
-        Root mean square of the centred values; 1 when all vectors are equal.
-    distinct
-        Number of different vectors: the largest k.
-    """
-
-    vectors: Float32
-    scaled: Float32
-    scale: float
-    distinct: int
-
-    @property
-    def count(self) -> int:
-        """Number of vectors."""
-        return len(self.vectors)
 
 
 @dataclass(frozen=True)
@@ -103,36 +68,6 @@ class KMeans:
     def sizes(self) -> npt.NDArray[np.int64]:
         """Members of every cluster, int64 (k,), largest first."""
         return np.bincount(self.labels, minlength=len(self.centroids)).astype(np.int64)
-
-
-def prepare(vectors: npt.NDArray[np.floating]) -> Points:
-    """Check, centre and scale vectors.
-
-    Parameters
-    ----------
-    vectors
-        (n, d), n and d at least 1, finite, within the range of float32.
-
-    Raises
-    ------
-    InvalidTensor
-        When the shape is wrong or a value is not a finite float32.
-    """
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise InvalidTensor(f"vectors of shape {vectors.shape}: (count, dimension) is needed", field="vectors")
-    with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(vectors, dtype=np.float32)
-    if not bool(np.isfinite(x).all()):
-        raise InvalidTensor("vectors: NaN, infinite or beyond the range of float32", field="vectors")
-    mean = x.mean(axis=0, dtype=np.float64)
-    total = sum(float(np.square(x[rows] - mean).sum()) for rows in _chunks(x))
-    scale = float(np.sqrt(total / x.size)) or 1.0
-    scaled = np.empty_like(x)
-    for rows in _chunks(x):
-        scaled[rows] = (x[rows] - mean) / scale
-    if len(x) <= REDUCE_COUNT and x.shape[1] > 2 * len(x):
-        scaled = _rotated(scaled)
-    return Points(x, scaled, scale, len({row.tobytes() for row in x + np.float32(0)}))  # -0.0 + 0 is 0.0
 
 
 def fit(
@@ -196,7 +131,7 @@ def assign(vectors: npt.NDArray[np.floating], centroids: Float32) -> tuple[Label
     shift = centroids.mean(axis=0, dtype=np.float64)
     own = centroids - shift
     labels = np.empty(len(vectors), np.int64)
-    for rows in _chunks(vectors):
+    for rows in chunks(vectors):
         labels[rows] = _squared_distances(vectors[rows] - shift, own).argmin(axis=1)
     return labels, _own_distances(vectors, centroids.astype(np.float64), labels)
 
@@ -204,21 +139,6 @@ def assign(vectors: npt.NDArray[np.floating], centroids: Float32) -> tuple[Label
 def backend() -> str:
     """What computes here, such as "faiss 1.15.1 cpu"."""
     return f"faiss {faiss.__version__} {'gpu' if _gpus() else 'cpu'}"
-
-
-def _rotated(x: Float32) -> Float32:
-    """Coordinates (n, n) of centred vectors on their principal axes: every distance stays.
-
-    n vectors span at most n dimensions. With the Gram matrix G = X X^T = U L U^T the rows of U L^(1/2) have the scalar
-    products, and with them the distances, of the rows of X.
-    """
-    gram = np.zeros((len(x), len(x)))
-    columns = max(1, CHUNK_BYTES // (8 * len(x)))
-    for start in range(0, x.shape[1], columns):
-        part = x[:, start : start + columns].astype(np.float64)
-        gram += part @ part.T
-    values, axes = np.linalg.eigh(gram)
-    return np.ascontiguousarray(axes * np.sqrt(np.maximum(values, 0.0)), dtype=np.float32)
 
 
 def _gpus() -> int:
@@ -297,7 +217,7 @@ def _converge(
 def _nearest(x: Float32, centroids: Float64) -> tuple[Labels, Float64]:
     """Nearest centroid and squared distance to it of every vector."""
     labels, squared = np.empty(len(x), np.int64), np.empty(len(x), np.float64)
-    for rows in _chunks(x):
+    for rows in chunks(x):
         distances = _squared_distances(x[rows].astype(np.float64), centroids)
         labels[rows] = distances.argmin(axis=1)
         squared[rows] = np.take_along_axis(distances, labels[rows, None], axis=1)[:, 0]
@@ -371,7 +291,7 @@ def _publish(points: Points, labels: Labels, k: int, reached: tuple[float, ...])
 def _means(x: Float32, labels: Labels, k: int) -> Float64:
     """Mean of every cluster's vectors, float64 (k, d)."""
     sums = np.zeros((k, x.shape[1]))
-    for rows in _chunks(x):
+    for rows in chunks(x):
         members = np.zeros((len(labels[rows]), k))
         members[np.arange(len(members)), labels[rows]] = 1.0
         sums += members.T @ x[rows].astype(np.float64)
@@ -388,12 +308,6 @@ def _squared_distances(x: Float64, centroids: Float64) -> Float64:
 def _own_distances(x: npt.NDArray[np.floating], centroids: Float64, labels: Labels) -> Float64:
     """Distance of every vector to the centroid of its cluster, without the cancellation of the expanded square."""
     distances = np.empty(len(x))
-    for rows in _chunks(x):
+    for rows in chunks(x):
         distances[rows] = np.linalg.norm(x[rows] - centroids[labels[rows]], axis=1)
     return distances
-
-
-def _chunks(x: npt.NDArray[np.floating]) -> list[slice]:
-    """Slices of rows whose float64 copies stay within `CHUNK_BYTES`."""
-    rows = max(1, CHUNK_BYTES // (8 * x.shape[1]))
-    return [slice(start, start + rows) for start in range(0, len(x), rows)]
