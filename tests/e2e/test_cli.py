@@ -18,7 +18,7 @@ from PIL import Image
 from vidi.imaging.dicom import decode_dicom
 
 if TYPE_CHECKING:
-    from conftest import Live
+    from tests.e2e.conftest import Live
 
 REAL = Path(next(iter(data_store.__path__))) / "data"
 DONE_KEYS = {

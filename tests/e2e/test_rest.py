@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from conftest import Live
+    from tests.e2e.conftest import Live
 
 DICOM = {"content-type": "application/dicom"}
 
