@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from vidi.bundle import Bundle
 from vidi.models.tiny import SEVERITIES, write_tiny_bundle
@@ -49,6 +51,15 @@ class LinearEngine:
         attributions = self.weights * change
         logits = base + attributions.sum(axis=(1, 2, 3))
         return assemble(target.plan(self._classes), attributions, logits, base, channels=channels)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """These networks are so small that threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

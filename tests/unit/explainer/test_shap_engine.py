@@ -115,9 +115,9 @@ def test_a_reference_explains_itself_by_nothing() -> None:
 
 
 def test_concurrent_calls_give_what_serial_ones_give(engine: ShapEngine) -> None:
-    films = [np.random.default_rng(i).random((64, 64), dtype=np.float32) for i in range(4)]
+    films = [np.random.default_rng(i).random((64, 64), dtype=np.float32) for i in range(3)]
     serial = [engine.explain(film, Target()).outputs[0].map for film in films]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda film: engine.explain(film, Target()).outputs[0].map, films))
     for one, other in zip(serial, together, strict=True):
         close(other, one, 1e-6)
