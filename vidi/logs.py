@@ -46,6 +46,15 @@ LONGEST = 500
 
 def configure(settings: CommonSettings) -> None:
     """Set up logging for the process: to standard error, as text or one JSON object a line."""
+    filtered(settings)
+    # Libraries quote values in their messages (pydicom, pynetdicom): only their severest lines pass.
+    logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()], force=True)
+    for name in ("pydicom", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def filtered(settings: CommonSettings) -> None:
+    """Set up ViDi's own loggers only; other libraries' logging stays as it is."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     renderer: Any = (
         structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
@@ -62,10 +71,12 @@ def configure(settings: CommonSettings) -> None:
         logger_factory=lambda *_: _Lines(),
         cache_logger_on_first_use=False,
     )
-    # Libraries quote values in their messages (pydicom, pynetdicom): only their severest lines pass.
-    logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()], force=True)
-    for name in ("pydicom", "pynetdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def ensure(settings: CommonSettings) -> None:
+    """Set up ViDi's own loggers unless somebody has: by itself structlog writes everything, to standard output."""
+    if not structlog.is_configured():
+        filtered(settings)
 
 
 def get(name: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from vidi.api.gateway.v1 import gateway_pb2
 from vidi.client.connection import Connection
 from vidi.client.films import KINDS, Cohort, CohortClustering, Film, Job, ObjectKind, Receipt
+from vidi.client.images import read_file
 from vidi.client.models import ModelRef, model_ref
 from vidi.errors import InvalidInput
 from vidi.settings import MIB
@@ -34,13 +35,15 @@ class FilmCalls(Connection):
         Raises
         ------
         InvalidInput
-            Not a DICOM Part 10 file, or above 64 MiB.
+            Not a DICOM Part 10 file, or above 64 MiB; the path cannot be read.
         AlreadyExists
             Other pixels came under the same SOP Instance UID before.
-        NotFound, Exhausted, Unavailable
+        NotFound
+            No file at the path, or no such model.
+        Exhausted, Unavailable
             As gateway.proto says.
         """
-        data = dicom if isinstance(dicom, bytes) else await asyncio.to_thread(Path(dicom).read_bytes)
+        data = dicom if isinstance(dicom, bytes) else await asyncio.to_thread(read_file, Path(dicom))
         if len(data) > MAX_DICOM:
             raise InvalidInput(f"{len(data) / MIB:.0f} MiB; at most {MAX_DICOM // MIB} MiB are taken", field="dicom")
         request = gateway_pb2.SubmitInstanceRequest(dicom=data, model=model_ref(model))

@@ -45,13 +45,22 @@ def to_image(image: ImageLike, *, max_bytes: int = 16 * MIB) -> common_pb2.Image
     """
     if isinstance(image, np.ndarray):
         return _from_array(image, max_bytes - ENVELOPE)
-    data = image if isinstance(image, bytes) else _read(Path(image))
+    data = image if isinstance(image, bytes) else read_file(Path(image))
     if data[128:132] == b"DICM":
         raise UnreadableImage("DICOM is taken by the gateway only: use submit", reason="DICOM_NOT_ACCEPTED")
     return common_pb2.Image(encoded=_fitting(data, max_bytes - ENVELOPE))
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises
+    ------
+    NotFound
+        When there is none at the path.
+    UnreadableImage
+        When it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -59,6 +59,7 @@ async def running(service: Service, settings: ServiceSettings) -> AsyncIterator[
     BundleError, PreconditionFailed
         What the service says when it cannot be opened.
     """
+    logs.ensure(settings)
     async with service.open(settings) as mounted, _metrics(settings) as metrics_endpoint:
         server = grpc.aio.server(interceptors=[Edge()], options=_options(settings))
         mounted.add_to(server)

@@ -20,9 +20,11 @@ from vidi.errors import (
     FieldViolation,
     InternalError,
     InvalidInput,
+    InvalidTensor,
     NotFound,
     PreconditionFailed,
     Unavailable,
+    UnreadableImage,
     ViDiError,
 )
 from vidi.rpc.context import request_id
@@ -112,13 +114,14 @@ def from_status(status: status_pb2.Status) -> ViDiError:
     if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE):
         bad = found.get(error_details_pb2.BadRequest)
         violations = tuple(FieldViolation(v.field, v.description) for v in bad.field_violations) if bad else ()
-        return InvalidInput(message, violations=violations, reason=reason)
+        kind = next((k for k in (InvalidTensor, UnreadableImage) if k.reason == reason), InvalidInput)
+        return kind(message, violations=violations, reason=reason)
     if code is grpc.StatusCode.NOT_FOUND:
         return _worded(NotFound(kind_name, name), message, reason)
     if code is grpc.StatusCode.ALREADY_EXISTS:
         return _worded(AlreadyExists(kind_name, name, message), message, reason)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
-        return PreconditionFailed(message, reason=reason)
+        return (BundleError if reason == BundleError.reason else PreconditionFailed)(message, reason=reason)
     too_large = _TOO_LARGE.search(message) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
     if too_large:  # trying again would not help
         size, limit = too_large.groups()

@@ -110,6 +110,20 @@ def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> 
     assert second["event"] == "two\nlines"
 
 
+def test_a_server_in_another_program_never_logs_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.reset_defaults()
+    logs.ensure(CommonSettings())
+    logs.get("t").info("film", patient_name=SECRET)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "film" in captured.err
+    assert SECRET not in captured.err
+    logs.filtered(CommonSettings(log_level="ERROR"))
+    logs.ensure(CommonSettings())  # what was chosen stays
+    logs.get("t").info("quiet")
+    assert capsys.readouterr().err == ""
+
+
 def test_hashed_ids_are_stable_keyed_and_short() -> None:
     one = logs.hash_id("1.2.3", b"site a")
     assert one == logs.hash_id("1.2.3", b"site a")
