@@ -33,7 +33,9 @@ class CommonSettings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="Where state lives.")
     model_dir: Path = Field(default_factory=default_model_dir, description="Where model bundles lie, a directory each.")
     default_model: str = Field(default="pneumonia-slim", description="Model of requests that name none.")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
+    )
     log_json: bool = Field(default=False, description="One JSON object a line instead of text.")
 
 
