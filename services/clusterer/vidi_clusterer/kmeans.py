@@ -251,7 +251,8 @@ def _exchange(x: Float32, labels: Labels, k: int, stopped: Callable[[], bool]) -
     wide = x.astype(np.float64)
     sizes = np.bincount(labels, minlength=k).astype(np.float64)
     centroids = _means(x, labels, k)
-    squared = _squared_distances(wide, centroids)
+    norms = np.einsum("ij,ij->i", wide, wide)
+    squared = _squared_distances(wide, centroids, norms)
     every = np.arange(len(x))
     threshold = EXCHANGE_GAIN * float(squared[every, labels].sum())
     for _ in range(len(x)):
@@ -269,7 +270,7 @@ def _exchange(x: Float32, labels: Labels, k: int, stopped: Callable[[], bool]) -
         sizes[changed] += (-1, 1)
         weight = np.array([-1.0, 1.0]) / sizes[changed]
         centroids[changed] += weight[:, None] * (wide[vector] - centroids[changed])
-        squared[:, changed] = _squared_distances(wide, centroids[changed])
+        squared[:, changed] = _squared_distances(wide, centroids[changed], norms)
     return labels
 
 
@@ -298,10 +299,11 @@ def _means(x: Float32, labels: Labels, k: int) -> Float64:
     return sums / np.bincount(labels, minlength=k)[:, None]
 
 
-def _squared_distances(x: Float64, centroids: Float64) -> Float64:
-    """All squared distances (n, k), never negative."""
-    norms = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", centroids, centroids)
-    squared: Float64 = np.maximum(norms - 2.0 * (x @ centroids.T), 0.0)
+def _squared_distances(x: Float64, centroids: Float64, norms: Float64 | None = None) -> Float64:
+    """All squared distances (n, k), never negative; `norms` are the squared norms of x, where they are known."""
+    known = np.einsum("ij,ij->i", x, x) if norms is None else norms
+    both = known[:, None] + np.einsum("ij,ij->i", centroids, centroids)
+    squared: Float64 = np.maximum(both - 2.0 * (x @ centroids.T), 0.0)
     return squared
 
 
