@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 
 BIN := .venv/bin
+# Debian keeps Orthanc in /usr/sbin, which is not on everybody's path.
+export PATH := $(PATH):/usr/sbin
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

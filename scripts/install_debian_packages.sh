@@ -24,7 +24,7 @@ done
 say() { echo "Debian packages for the tests: $*" >&2; }
 
 if ! command -v apt-get >/dev/null; then
-    say "missing ${missing[*]}; this system has no apt-get, so install their equivalents. Tests that need them are skipped."
+    say "missing ${missing[*]}; this system has no apt-get, so install their equivalents. The tests that need them will fail."
     exit 0
 fi
 if [ "$(id -u)" -eq 0 ]; then
@@ -32,7 +32,7 @@ if [ "$(id -u)" -eq 0 ]; then
 elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
     as_root=(sudo -n env)
 else
-    say "missing. Install them as root, or the tests that need them are skipped:"
+    say "missing. Install them as root, or the tests that need them fail:"
     echo "    apt-get install --no-install-recommends ${missing[*]}" >&2
     exit 0
 fi
