@@ -38,7 +38,6 @@ else
 fi
 
 say "installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
 apt=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -q -y)
 # Orthanc's package starts a server of its own; the tests start theirs.
 "${apt[@]}" update >/dev/null
