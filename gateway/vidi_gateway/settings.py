@@ -120,6 +120,9 @@ class GatewaySettings(ServiceSettings):
     http_host: str = Field(default=LOOPBACK, description="Address that the HTTP server listens on.")
     http_port: int = Field(default=8080, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: none.")
 
+    max_receive_bytes: int = Field(
+        default=65 * MIB, ge=0, description="Largest gRPC message taken: a film and what it is wrapped in."
+    )
     max_film_bytes: int = Field(default=64 * MIB, gt=0, description="Largest DICOM instance taken, in bytes.")
     low_disk_bytes: int = Field(default=512 * MIB, ge=0, description="Free space below which films are refused (A700).")
     max_queued: int = Field(default=10_000, ge=1, description="Unfinished films above which associations are refused.")
@@ -135,7 +138,9 @@ class GatewaySettings(ServiceSettings):
         description="How long a film waits for services that are down before it counts as failed.",
     )
     max_attempts: int = Field(
-        default=20, ge=1, description="Starts of a film's workflow, restarts included, before the film counts as failed."
+        default=20,
+        ge=1,
+        description="Starts of a film's workflow, restarts included, before it counts as failed.",
     )
     retry_cap_seconds: float = Field(default=60.0, gt=0, description="Longest pause between two attempts at a service.")
     sweep_seconds: float = Field(
