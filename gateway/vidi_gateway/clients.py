@@ -60,7 +60,10 @@ class Services:
             The classifier does not answer.
         """
         request = classifier_pb2.GetModelRequest(model=common_pb2.ModelRef(name=name, digest=digest))
-        return (await answer(self._classifier.GetModel(request, timeout=DESCRIBE_TIMEOUT))).model
+        described: classifier_pb2.GetModelResponse = await answer(
+            self._classifier.GetModel(request, timeout=DESCRIBE_TIMEOUT)
+        )
+        return described.model
 
     async def models(self) -> list[common_pb2.Model]:
         """Describe all loaded models.

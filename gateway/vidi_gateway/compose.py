@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom.config
-from vidi.imaging.sandbox import DecodeSandbox
 
 from vidi.errors import PreconditionFailed, Unavailable
+from vidi.imaging.sandbox import DecodeSandbox
 from vidi_gateway.clients import Services
 from vidi_gateway.dimse.scp import Node
 from vidi_gateway.handlers.films import Films
@@ -183,6 +183,7 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            message = f"another gateway uses {path.parent}: give each its own VIDI_DATA_DIR, or a PostgreSQL VIDI_DATABASE_URL"
+            hint = "give each its own VIDI_DATA_DIR, or a PostgreSQL VIDI_DATABASE_URL"
+            message = f"another gateway uses {path.parent}: {hint}"
             raise PreconditionFailed(message, reason="DATA_DIR_IN_USE") from None
         yield

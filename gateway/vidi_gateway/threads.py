@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop, in threads of the gateway's own (the loop's default pool belongs to the workflow engine)."""
+"""Blocking work beside the event loop, in threads of our own: the loop's default pool is the workflow engine's."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from vidi import logs
 from vidi.errors import Exhausted, InvalidInput, ViDiError
 from vidi_gateway.dimse import transport
 from vidi_gateway.dimse.contexts import accepted
+from vidi_gateway.pipeline import metrics
 from vidi_gateway.pipeline.intake import Intake
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.audit import Audit
@@ -103,6 +104,7 @@ class Node:
 
     def _reject(self, association: Any, reason: tuple[int, int, int], source: str, code: str) -> None:
         log.warning("association rejected", peer=source, reason=code)
+        metrics.ASSOCIATIONS_REJECTED.labels(code).inc()
         self._audit.note("association rejected", source=source, outcome=code)
         association.acse.send_reject(*reason)
         evt.trigger(association, evt.EVT_REJECTED, {})

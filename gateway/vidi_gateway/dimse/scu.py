@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Sent:
-    """One object's fate. `status` is the C-STORE status, None without an answer; `error` is a code, "" after success."""
+    """One object's fate. `status` is the C-STORE status or None; `error` is a code, "" after success."""
 
     sop_instance_uid: str
     outcome: Outcome

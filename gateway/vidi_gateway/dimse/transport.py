@@ -1,7 +1,7 @@
 """Bounds on what a peer may make us hold in memory, which pynetdicom leaves open.
 
-pynetdicom reads as many bytes as a PDU header declares (up to 4 GiB, before any association), and collects a message of any
-length.
+pynetdicom reads as many bytes as a PDU header declares (up to 4 GiB, before any association), and collects a message of
+any length.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.intake import Fate, Intake, Receipt
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.files import Store
-from vidi_gateway.store.journal import Journal, analysis_id
+from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.outbox import Outbox
+from vidi_gateway.store.reader import analysis_id
 from vidi_gateway.store.records import PRIORITY_BULK, PRIORITY_LIVE, Change, FilmRecord, FilmState, Verdict
 from vidi_gateway.threads import Threads
 

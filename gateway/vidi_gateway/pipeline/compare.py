@@ -1,4 +1,4 @@
-"""Other bytes under a SOP Instance UID that is there: the same film in another transfer syntax, or another film?"""
+"""Other bytes under a SOP Instance UID that is there: the same film in another transfer syntax, or another film."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from vidi.imaging.sandbox import DecodeSandbox
-
 from vidi.imaging.dicom import Film
+from vidi.imaging.sandbox import DecodeSandbox
 from vidi_gateway.store.files import Store
 from vidi_gateway.threads import Threads
 

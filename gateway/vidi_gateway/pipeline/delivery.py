@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from vidi import logs
 from vidi.errors import NotFound
 from vidi_gateway.dimse.scu import Address, Outcome, Sent, send
+from vidi_gateway.pipeline import metrics
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.steps import backoff
 from vidi_gateway.settings import Destination, GatewaySettings
@@ -35,6 +36,8 @@ class Delivery:
         self._store = store
         self._changes = changes
         self._threads = threads
+        # A peer that does not answer holds its thread for a minute: never one of those that the journal needs.
+        self._senders = Threads("send", max(1, len(settings.destinations)))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -48,6 +51,7 @@ class Delivery:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._threads.run(self._senders.close)
 
     async def deliver_once(self, destination: Destination) -> int:
         """Send what is due at a destination; returns how many objects were tried."""
@@ -63,7 +67,7 @@ class Delivery:
             except NotFound:
                 await self._threads.run(self._outbox.give_up, [entry.id], "FILE_MISSING")
         address = Address(destination.host, destination.port, destination.ae_title, self._settings.ae_title)
-        fates = await self._threads.run(send, objects, address) if present else []
+        fates = await self._senders.run(send, objects, address) if present else []
         await self._threads.run(self._settle, destination, present, fates)
         self._changes.notify()
         return len(entries)
@@ -71,6 +75,7 @@ class Delivery:
     def _settle(self, destination: Destination, entries: Sequence[OutboxEntry], fates: Sequence[Sent]) -> None:
         self._outbox.sent([e.id for e, f in zip(entries, fates, strict=True) if f.outcome is Outcome.SENT])
         for entry, fate in zip(entries, fates, strict=True):
+            metrics.DELIVERIES.labels(destination.name, fate.outcome.value).inc()
             if fate.outcome is Outcome.SENT:
                 continue
             if fate.outcome is Outcome.PERMANENT or entry.attempts + 1 >= self._settings.delivery_attempts:

@@ -1,4 +1,4 @@
-"""From the journal to the workflow engine: starts what has not started, starts again what was lost, compares what came twice."""
+"""From the journal to the workflow engine: what has not started, what was lost, and what came twice."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from vidi import logs
 from vidi.errors import ViDiError
+from vidi_gateway.pipeline import metrics
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.compare import Comparer
 from vidi_gateway.pipeline.workflow import Workflows
@@ -29,7 +30,7 @@ log = logs.get("vidi.gateway.feeder")
 
 
 class Feeder:
-    """A worker's loops: feed (new films, at once), compare (arrivals), sweep (films without a live workflow, now and then)."""
+    """A worker's loops: feed (new films, at once), compare (arrivals), sweep (what lost its workflow, now and then)."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Feeder:
 
     async def feed_once(self) -> int:
         """Start workflows for what has none yet; returns how many."""
+        metrics.WAITING.set(await self._threads.run(self._journal.unfinished_count))
         waiting = await self._threads.run(self._journal.unqueued, PAGE)
         if waiting:
             room = PAGE - await self._threads.run(self._journal.queued_count)

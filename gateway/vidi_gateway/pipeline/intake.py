@@ -15,12 +15,13 @@ from enum import StrEnum
 from pydicom import Dataset, dcmread
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-from vidi.imaging.gate import check_header
 
 from vidi.errors import Exhausted, InvalidInput, UnreadableImage
+from vidi.imaging.gate import check_header
 from vidi.imaging.notes import Refusal
 from vidi_gateway.objects import is_own
 from vidi_gateway.objects import source as source_of
+from vidi_gateway.pipeline import metrics
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
@@ -45,7 +46,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one instance. `film_id` is "" for what was dropped; `refusal` says why it was dropped or refused."""
+    """What became of one instance. `film_id` is "" for what was dropped; `refusal` says why, if it was not kept."""
 
     fate: Fate
     film_id: str = ""
@@ -131,6 +132,11 @@ class Intake:
         Exhausted
             DISK_LOW, QUEUE_FULL, STORE_FULL.
         """
+        receipt = self._take(data, source, model, expected_uid, priority)
+        metrics.INSTANCES.labels(receipt.fate.value).inc()
+        return receipt
+
+    def _take(self, data: bytes, source: str, model: str, expected_uid: str | None, priority: int) -> Receipt:
         self.check_room(len(data))
         if len(data) > self._settings.max_film_bytes:
             raise InvalidInput("the instance is larger than the limit", field="dicom", reason="TOO_LARGE")

@@ -1,4 +1,4 @@
-"""What the services answered, as one checked outcome. Nothing is published unless both spoke of the same model and class."""
+"""What the services answered, as one checked outcome: nothing is published unless both speak of the same."""
 
 from __future__ import annotations
 

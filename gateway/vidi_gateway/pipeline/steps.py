@@ -1,4 +1,4 @@
-"""The steps of a film's workflow. Each may run again after a crash and then does the same; they pass on ids and digests only.
+"""The steps of a film's workflow. Each may run again after a crash and then does the same; they pass on ids only.
 
 A step never raises: what went wrong is its answer, so that the workflow engine records it like any other.
 """
@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from vidi.imaging.gate import check_header, check_pixels, check_population
-
 from vidi import logs
 from vidi.errors import (
     Cancelled,
@@ -28,6 +26,7 @@ from vidi.errors import (
     ViDiError,
 )
 from vidi.imaging.dicom import Film as DecodedFilm
+from vidi.imaging.gate import check_header, check_pixels, check_population
 from vidi.imaging.notes import Note, Refusal
 from vidi_gateway.clients import Services
 from vidi_gateway.objects import BuildOptions, build_all, identity_digest

@@ -1,7 +1,7 @@
 """One durable workflow per film and model line, on DBOS.
 
-The journal is the truth; the workflow engine's tables only say which step of which run was done. What DBOS does not know
-any more, the feeder starts again from the journal.
+The journal is the truth; the workflow engine's tables only say which step of which run was done. What DBOS does not
+know any more, the feeder starts again from the journal.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 
 from vidi import logs
+from vidi_gateway.pipeline import metrics
 from vidi_gateway.pipeline.steps import Answer, Steps
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.journal import Journal
@@ -130,12 +131,13 @@ class Workflows:
             }
         else:
             answer = await self._attempt(analysis_id, run)
-        if answer["verdict"] != "ok":
-            state = FilmState.REFUSED if answer["verdict"] == "refused" else FilmState.FAILED
-            await self._step(
-                "conclude", self._conclude, analysis_id, run, state.value, answer["code"], answer["message"]
-            )
-        return str(answer["verdict"])
+        state = {"ok": FilmState.DONE, "refused": FilmState.REFUSED}.get(answer["verdict"], FilmState.FAILED)
+        code = str(answer.get("code", ""))
+        if state != FilmState.DONE:
+            await self._step("conclude", self._conclude, analysis_id, run, state.value, code, answer["message"])
+        metrics.ANALYSES.labels(state.value, code).inc()
+        log.info("analysis ended", analysis=analysis_id, run=run, state=state.value, reason=code)
+        return state.value
 
     async def _attempt(self, analysis_id: str, run: int) -> Answer:
         answer: Answer = {}
@@ -159,7 +161,7 @@ class Workflows:
         return ended
 
     async def _step(self, name: str, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        return await DBOS.run_step_async({"name": f"vidi.{name}"}, work, *args)  # type: ignore[arg-type]
+        return await DBOS.run_step_async({"name": f"vidi.{name}"}, work, *args)
 
 
 def _use_wal(path: Path) -> None:

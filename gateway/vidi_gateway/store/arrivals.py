@@ -1,4 +1,4 @@
-"""Other bytes under a SOP Instance UID that is in the journal: kept, compared, judged. Blocking: call it from a thread."""
+"""Other bytes under a SOP Instance UID that is in the journal. Blocking: call it from a thread."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Arrivals:
                 return
             file = {"file_key": arrival.file_key, "file_digest": arrival.file_digest, "file_bytes": arrival.file_bytes}
             c.execute(films.update().where(films.c.film_id == arrival.film_id).values(**file))
-            for row in c.execute(analyses.select().where(analyses.c.film_id == arrival.film_id)).mappings().all():
+            query = analyses.select().where(analyses.c.film_id == arrival.film_id).with_for_update()
+            for row in c.execute(query).mappings().all():
                 again = {"run": row["run"] + 1, "enqueued_at": None, "attempts": 0, "waits": 0}
                 self._journal.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **again)
 

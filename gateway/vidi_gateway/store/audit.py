@@ -26,4 +26,4 @@ class Audit:
         """How often an event ended in which outcome."""
         query = sa.select(audit.c.outcome, sa.func.count()).where(audit.c.event == event).group_by(audit.c.outcome)
         with self._database.read() as c:
-            return {outcome: count for outcome, count in c.execute(query)}
+            return {str(outcome): int(count) for outcome, count in c.execute(query)}

@@ -1,4 +1,4 @@
-"""Durable files: what `put` returned from survives a power cut (temporary file, fsync, rename, fsync of the directory)."""
+"""Durable files: what was put survives a power cut (temporary file, fsync, rename, fsync of the directory)."""
 
 from __future__ import annotations
 

@@ -14,15 +14,11 @@ import sqlalchemy as sa
 
 from vidi.errors import InvalidInput, NotFound
 from vidi.imaging.notes import Refusal
-from vidi_gateway.store.database import Database
+from vidi_gateway.store.reader import UNFINISHED, Reader, analysis_id, to_analysis
 from vidi_gateway.store.records import (
     PRIORITY_BULK,
     Analysis,
-    Change,
-    Delivery,
     DeliveryState,
-    Film,
-    FilmRecord,
     FilmState,
     NewFilm,
     StoredObject,
@@ -30,19 +26,9 @@ from vidi_gateway.store.records import (
 )
 from vidi_gateway.store.schema import analyses, films, objects, outbox
 
-UNFINISHED = (FilmState.RECEIVED, FilmState.PROCESSING)
 
-
-def analysis_id(film_id: str, model: str) -> str:
-    """Id of a film's analysis on a model line."""
-    return f"{film_id}.{model}"
-
-
-class Journal:
+class Journal(Reader):
     """Films, analyses and results."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     # ---- in -----------------------------------------------------------------------------------------------------
 
@@ -76,115 +62,13 @@ class Journal:
         """
         now = time.time()
         with self.database.write() as c:
-            film = self._film(c, film_id)
+            film = self._require_film(c, film_id)
             if not film.file_key:
                 raise NotFound("film", film_id, hint="it was refused on arrival and not kept")
             if film.state == FilmState.QUARANTINED:
                 raise InvalidInput("a quarantined film is not analysed", reason="QUARANTINED")
             self._insert_analysis(c, film_id, model, priority, now)
         return analysis_id(film_id, model)
-
-    # ---- reading ------------------------------------------------------------------------------------------------
-
-    def film(self, film_id: str) -> Film:
-        """Return a film.
-
-        Raises
-        ------
-        NotFound
-            When there is none.
-        """
-        with self.database.read() as c:
-            return self._film(c, film_id)
-
-    def find_film(self, film_id: str) -> Film | None:
-        """Return a film, if it is there."""
-        with self.database.read() as c:
-            row = c.execute(films.select().where(films.c.film_id == film_id)).mappings().first()
-        return _film(row) if row else None
-
-    def analysis(self, analysis_id: str) -> Analysis:
-        """Return an analysis.
-
-        Raises
-        ------
-        NotFound
-            When there is none.
-        """
-        with self.database.read() as c:
-            row = c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().first()
-        if not row:
-            raise NotFound("analysis", analysis_id)
-        return _analysis(row)
-
-    def analyses_by_id(self, ids: Sequence[str]) -> dict[str, Analysis]:
-        """Return analyses by id; unknown ids are left out."""
-        found: dict[str, Analysis] = {}
-        with self.database.read() as c:
-            for chunk in _chunks(ids):
-                rows = c.execute(analyses.select().where(analyses.c.analysis_id.in_(chunk))).mappings()
-                found |= {r["analysis_id"]: _analysis(r) for r in rows}
-        return found
-
-    def records(self, film_ids: Sequence[str], model: str = "") -> dict[str, FilmRecord]:
-        """Return films by id with their results; unknown ids are left out.
-
-        Parameters
-        ----------
-        film_ids
-            The films.
-        model
-            The model line; empty: each film's line of arrival.
-        """
-        found: dict[str, FilmRecord] = {}
-        with self.database.read() as c:
-            for chunk in _chunks(film_ids):
-                found |= self._records(c, chunk, model)
-        return found
-
-    def page(self, limit: int, before: tuple[float, str] | None = None, states: Sequence[FilmState] = ()) -> list[str]:
-        """Return ids of films, the last received first. `before` is (received_at, film_id) of the last page's end."""
-        query = sa.select(films.c.film_id).order_by(films.c.received_at.desc(), films.c.film_id.desc()).limit(limit)
-        if before:
-            query = query.where(sa.tuple_(films.c.received_at, films.c.film_id) < before)
-        if states:
-            query = query.where(films.c.state.in_(states))
-        with self.database.read() as c:
-            return list(c.execute(query).scalars())
-
-    def changes_since(self, moment: float) -> list[Change]:
-        """Return films that changed at or after a moment, in order."""
-        columns = (films.c.film_id, films.c.revision, films.c.state, films.c.updated_at)
-        query = sa.select(*columns).where(films.c.updated_at >= moment).order_by(films.c.updated_at)
-        with self.database.read() as c:
-            return [Change(f, r, FilmState(s), u) for f, r, s, u in c.execute(query)]
-
-    def object(self, film_id: str, uid: str, kind: str) -> StoredObject:
-        """Return a result object.
-
-        Raises
-        ------
-        NotFound
-            When there is none.
-        """
-        where = (objects.c.film_id == film_id) & (objects.c.uid == uid) & (objects.c.kind == kind)
-        with self.database.read() as c:
-            row = c.execute(objects.select().where(where)).mappings().first()
-        if not row:
-            raise NotFound("object", film_id)
-        return _object(row, ())
-
-    def unfinished_count(self) -> int:
-        """Number of analyses that are waiting or being worked on."""
-        with self.database.read() as c:
-            query = sa.select(sa.func.count()).select_from(analyses).where(analyses.c.state.in_(UNFINISHED))
-            return int(c.execute(query).scalar_one())
-
-    def state_counts(self) -> dict[FilmState, int]:
-        """Number of films by state."""
-        with self.database.read() as c:
-            rows = c.execute(sa.select(films.c.state, sa.func.count()).group_by(films.c.state))
-            return {FilmState(state): count for state, count in rows}
 
     # ---- the way of an analysis -----------------------------------------------------------------------------------
 
@@ -194,7 +78,8 @@ class Journal:
         order = (analyses.c.priority, analyses.c.created_at)
         with self.database.read() as c:
             return [
-                _analysis(r) for r in c.execute(analyses.select().where(where).order_by(*order).limit(limit)).mappings()
+                to_analysis(r)
+                for r in c.execute(analyses.select().where(where).order_by(*order).limit(limit)).mappings()
             ]
 
     def queued_count(self) -> int:
@@ -212,20 +97,23 @@ class Journal:
                 c.execute(analyses.update().where(where).values(enqueued_at=now))
 
     def queued_before(self, moment: float, limit: int = 1000) -> list[Analysis]:
-        """Return unfinished analyses whose workflow was started, or that last changed, before a moment."""
-        where = analyses.c.state.in_(UNFINISHED) & (analyses.c.enqueued_at < moment) & (analyses.c.updated_at < moment)
+        """Return unfinished analyses that should have a workflow, and that last changed before a moment."""
+        started = (analyses.c.enqueued_at < moment) | (analyses.c.state == FilmState.PROCESSING)
+        where = analyses.c.state.in_(UNFINISHED) & started & (analyses.c.updated_at < moment)
         with self.database.read() as c:
-            return [_analysis(r) for r in c.execute(analyses.select().where(where).limit(limit)).mappings()]
+            return [to_analysis(r) for r in c.execute(analyses.select().where(where).limit(limit)).mappings()]
 
     def begin(self, analysis_id: str, run: int) -> Analysis | None:
         """Count an attempt and mark the film as being worked on. None: another run has taken over, or it is final."""
         now = time.time()
         with self.database.write() as c:
-            row = c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().first()
+            row = self._locked(c, analysis_id)
             if not row or row["run"] != run or FilmState(row["state"]).final:
                 return None
             self.move(c, row, FilmState.PROCESSING, now, attempts=row["attempts"] + 1)
-            return _analysis(c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().one())
+            return to_analysis(
+                c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().one()
+            )
 
     def note_wait(self, analysis_id: str) -> None:
         """Count an attempt at a service that did not answer."""
@@ -307,7 +195,7 @@ class Journal:
         """
         now = time.time()
         with self.database.write() as c:
-            row = c.execute(analyses.select().where(analyses.c.analysis_id == analysis_id)).mappings().first()
+            row = self._locked(c, analysis_id)
             if not row or row["run"] != run or FilmState(row["state"]).final != fresh:
                 return False
             values = {"run": run + 1, "enqueued_at": None} | ({"attempts": 0, "waits": 0} if fresh else {})
@@ -337,10 +225,15 @@ class Journal:
         texts = ("model_version", "model_digest", "reason_code", "reason", "outcome_key", "outcome_digest", "summary")
         self.database.insert_new(c, analyses, row | dict.fromkeys(texts, "") | {"created_at": now, "updated_at": now})
 
-    def _unfinished(self, c: sa.Connection, analysis_id: str, run: int) -> Mapping[str, Any] | None:
-        where = (analyses.c.analysis_id == analysis_id) & (analyses.c.run == run) & analyses.c.state.in_(UNFINISHED)
-        row = c.execute(analyses.select().where(where).with_for_update()).mappings().first()
+    def _locked(self, c: sa.Connection, analysis_id: str) -> Mapping[str, Any] | None:
+        """An analysis's row, held against other transactions until this one ends."""
+        query = analyses.select().where(analyses.c.analysis_id == analysis_id).with_for_update()
+        row = c.execute(query).mappings().first()
         return dict(row) if row else None
+
+    def _unfinished(self, c: sa.Connection, analysis_id: str, run: int) -> Mapping[str, Any] | None:
+        row = self._locked(c, analysis_id)
+        return row if row and row["run"] == run and not FilmState(row["state"]).final else None
 
     def move(self, c: sa.Connection, row: Mapping[Any, Any], state: FilmState, now: float, **values: Any) -> None:
         """Set an analysis's state, and its film's when this is the line that the film arrived on."""
@@ -355,53 +248,8 @@ class Journal:
         values = {"revision": films.c.revision + 1, "updated_at": now}
         c.execute(films.update().where(films.c.film_id == film_id).values(**values))
 
-    def _film(self, c: sa.Connection, film_id: str) -> Film:
-        row = c.execute(films.select().where(films.c.film_id == film_id)).mappings().first()
-        if not row:
-            raise NotFound("film", film_id)
-        return _film(row)
-
-    def _records(self, c: sa.Connection, film_ids: Sequence[str], model: str) -> dict[str, FilmRecord]:
-        found = {
-            r["film_id"]: _film(r) for r in c.execute(films.select().where(films.c.film_id.in_(film_ids))).mappings()
-        }
-        ids = [analysis_id(f.film_id, model or f.model) for f in found.values()]
-        rows = c.execute(analyses.select().where(analyses.c.analysis_id.in_(ids))).mappings()
-        lines = {r["film_id"]: _analysis(r) for r in rows}
-        sent: dict[str, list[Delivery]] = {}
-        columns = (outbox.c.uid, outbox.c.destination, outbox.c.state, outbox.c.attempts, outbox.c.last_error)
-        query = sa.select(*columns).where(outbox.c.film_id.in_(film_ids)).order_by(outbox.c.id)
-        for uid, destination, state, attempts, error in c.execute(query):
-            sent.setdefault(uid, []).append(Delivery(destination, DeliveryState(state), attempts, error))
-        results: dict[str, list[StoredObject]] = {}
-        query = objects.select().where(objects.c.analysis_id.in_(ids)).order_by(objects.c.film_id, objects.c.position)
-        for row in c.execute(query).mappings():
-            line = lines[row["film_id"]]
-            if row["model_digest"] == line.model_digest and line.state == FilmState.DONE:
-                deliveries = tuple(sent.get(row["uid"], ())) if row["kind"] != "png" else ()
-                results.setdefault(row["film_id"], []).append(_object(row, deliveries))
-        return {f: FilmRecord(film, lines.get(f), tuple(results.get(f, ()))) for f, film in found.items()}
-
-
-def _chunks(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
-    return (ids[i : i + size] for i in range(0, len(ids), size))
-
 
 def _to_send(result: StoredObject, destination: str, now: float) -> dict[str, Any]:
     row: dict[str, Any] = {"film_id": result.film_id, "uid": result.uid, "destination": destination, "key": result.key}
     row |= {"state": DeliveryState.PENDING, "attempts": 0, "next_attempt": now, "claimed_by": "", "claimed_until": 0.0}
     return row | {"last_error": "", "created_at": now, "updated_at": now}
-
-
-def _film(row: Mapping[Any, Any]) -> Film:
-    return Film(**{**row, "state": FilmState(row["state"])})
-
-
-def _analysis(row: Mapping[Any, Any]) -> Analysis:
-    summary = Summary.from_json(row["summary"]) if row["summary"] else None
-    return Analysis(**{**row, "state": FilmState(row["state"]), "summary": summary})
-
-
-def _object(row: Mapping[Any, Any], deliveries: tuple[Delivery, ...]) -> StoredObject:
-    names = StoredObject.__dataclass_fields__.keys() - {"deliveries"}
-    return StoredObject(**{n: row[n] for n in names}, deliveries=deliveries)

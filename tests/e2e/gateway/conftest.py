@@ -29,7 +29,7 @@ from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import FilmRecord
 
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 def wait_until(what: str, true: Callable[[], bool], patience: float = PATIENCE) -> None:

@@ -13,8 +13,9 @@ from vidi.imaging.notes import Note, Refusal
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
-from vidi_gateway.store.journal import Journal, analysis_id
+from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.outbox import Outbox
+from vidi_gateway.store.reader import analysis_id
 from vidi_gateway.store.records import (
     PRIORITY_BULK,
     Arrival,
