@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from vidi.client.connection import Connection
 from vidi.client.films import KINDS, Cohort, CohortClustering, Film, Job, ObjectKind, Receipt
 from vidi.client.images import read_file
 from vidi.client.models import ModelRef, model_ref
-from vidi.errors import InvalidInput
+from vidi.errors import InvalidInput, Unavailable
 from vidi.settings import MIB
 
 PAGE = 100
 MAX_DICOM = 64 * MIB
+
+#: Pauses in seconds before a gateway that went away in the middle of a watch is asked again.
+COMEBACK = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 
 
 class FilmCalls(Connection):
@@ -67,18 +70,35 @@ class FilmCalls(Connection):
     ) -> AsyncGenerator[Film, None]:
         """Yield the named films now and at every change, until all are final; without names every change, for ever.
 
-        `timeout` is for the whole stream; None: none.
+        A gateway that goes away while named films are watched is asked again for some seconds: it may be restarting.
+        `timeout` is for one stream; None: none.
 
         Raises
         ------
         NotFound
             No such film.
+        Unavailable
+            The gateway cannot be reached, or did not come back.
         """
         request = gateway_pb2.WatchResultsRequest(film_ids=film_ids, model=model_ref(model))
-        call = self._stub("gateway").WatchResults(request, timeout=timeout)
-        async with aclosing(self._answers("gateway", call)) as responses:
-            async for response in responses:
-                yield Film.from_proto(response.film)
+        seen: dict[str, Film] = {}
+        pauses: Iterator[float] = iter(())
+        while True:
+            call = self._stub("gateway").WatchResults(request, timeout=timeout)
+            try:
+                async with aclosing(self._answers("gateway", call)) as responses:
+                    async for response in responses:
+                        film = Film.from_proto(response.film)
+                        if seen.get(film.film_id) != film:  # else told already, before the stream broke
+                            seen[film.film_id] = film
+                            pauses = iter(COMEBACK)
+                            yield film
+                return
+            except Unavailable:
+                pause = next(pauses, None)
+                if pause is None or not request.film_ids:
+                    raise
+                await asyncio.sleep(pause)
 
     async def download(
         self, film_id: str, sop_instance_uid: str, kind: ObjectKind, *, timeout: float | None = None

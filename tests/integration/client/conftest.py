@@ -16,7 +16,7 @@ import pytest
 
 from vidi.api.clusterer.v1 import clusterer_pb2
 from vidi.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from vidi.errors import AlreadyExists, NotFound
+from vidi.errors import AlreadyExists, NotFound, Unavailable
 from vidi.rpc.server import running
 from vidi.service import Mounted, Service
 from vidi.settings import MIB, ServiceSettings
@@ -62,6 +62,8 @@ class Study(gateway_pb2_grpc.StudyServiceServicer):
         self.cohorts: dict[str, gateway_pb2.Cohort] = {}
         self.jobs: dict[str, gateway_pb2.Job] = {}
         self.models: list[str] = []
+        self.watches = 0
+        self.breaks = 0
 
     async def SubmitInstance(self, request: Any, context: Any) -> Any:
         self.models.append(request.model.name)
@@ -79,6 +81,9 @@ class Study(gateway_pb2_grpc.StudyServiceServicer):
     async def WatchResults(self, request: Any, context: Any) -> AsyncIterator[Any]:
         for film_id in request.film_ids:
             yield gateway_pb2.WatchResultsResponse(film=self._film(film_id))
+        self.watches += 1
+        if self.watches <= self.breaks:
+            raise Unavailable("restarting")
         for film_id in request.film_ids:
             film = self._film(film_id)
             film.state = gateway_pb2.FILM_STATE_DONE

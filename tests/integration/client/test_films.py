@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vidi.client import AsyncClient, Client
-from vidi.errors import AlreadyExists, Expired, InvalidInput, NotFound
+from vidi.errors import AlreadyExists, Expired, InvalidInput, NotFound, Unavailable
 from vidi.settings import MIB
 
 
@@ -41,6 +41,25 @@ async def test_films_are_submitted_watched_and_fetched(study: Any, tmp_path: Pat
             [film async for film in client.watch(["f404"])]
         with pytest.raises(AlreadyExists):
             await client.submit(b"other pixels")
+
+
+async def test_a_watch_survives_a_gateway_that_comes_back(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    servicer, address = study
+    async with AsyncClient(gateway=address) as client:
+        film = await client.submit(b"film")
+        servicer.breaks = 2
+        assert [f.state async for f in client.watch([film.film_id])] == ["received", "done"]
+        assert servicer.watches == 3
+        monkeypatch.setattr("vidi.client.calls_films.COMEBACK", (0.01,))
+        servicer.breaks = 100
+        with pytest.raises(Unavailable, match="restarting"):
+            [f async for f in client.watch([film.film_id])]
+
+
+async def test_a_watch_of_a_gateway_that_is_not_there_fails_at_once() -> None:
+    async with AsyncClient(gateway="127.0.0.1:1") as client:
+        with pytest.raises(Unavailable):
+            [f async for f in client.watch(["f1"])]
 
 
 async def test_a_film_above_the_limit_is_refused_before_it_is_sent(study: Any) -> None:
