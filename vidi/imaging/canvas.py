@@ -56,7 +56,7 @@ class Canvas:
         size = max(12, int(100 * diagonal / max(1.0, length(text, 100))))
         size = min(size, height // 5)
         # White with a dark rim: seen on lungs and on bone alike, and neutral, since colours belong to the attribution.
-        for colour, rim, opacity in (((0, 0, 0), max(2, size // 24), 70), ((255, 255, 255), 0, 70)):
+        for colour, rim, opacity in (((0, 0, 0), max(2, size // 24), 56), ((255, 255, 255), 0, 60)):
             band = Image.new("L", (int(length(text, size)) + size, 2 * size), 0)
             place = (size // 2, size)
             ImageDraw.Draw(band).text(place, text, fill=opacity, font=font(size), anchor="lm", stroke_width=rim)
@@ -93,7 +93,9 @@ def wrap(text: str, width: int, size: int) -> list[str]:
         if current:
             lines.append(current)
         while length(word, size) > width and len(word) > 1:
-            cut = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or length(word[:n], size) <= width)
+            # No letter is narrower than a fifth of its size.
+            most = min(len(word) - 1, 5 * width // size)
+            cut = next((n for n in range(most, 1, -1) if length(word[:n], size) <= width), 1)
             lines.append(word[:cut])
             word = word[cut:]
         current = word

@@ -216,14 +216,21 @@ def _stored_values(ds: Dataset, syntax: UID) -> npt.NDArray[np.int32]:
     """Decode the frame to stored values, int32 (rows, columns)."""
     if "PixelData" not in ds:
         raise UnreadableImage("no pixel data: not an image, or truncated", field="data")
+    uncoded = syntax in NATIVE_SYNTAXES
+    bits = int(ds.BitsStored)
+    if uncoded:
+        # Whole cells: pydicom would keep the low bits, whatever High Bit says.
+        ds.BitsStored = ds.BitsAllocated
     try:
         decoded = pixel_array(ds, raw=True)
     except Exception as error:  # Whatever the codec hits first in damaged pixel data.
         raise UnreadableImage("the pixel data is truncated or damaged", field="data") from error
+    finally:
+        ds.BitsStored = bits
     if decoded.ndim != 2:
         raise UnreadableImage("the pixel data is not one grey frame", field="data", reason="PIXEL_FORMAT")
     stored = decoded.astype(np.int32)
-    return _unused_bits(ds, stored) if syntax in NATIVE_SYNTAXES else stored
+    return _unused_bits(ds, stored) if uncoded else stored
 
 
 def _unused_bits(ds: Dataset, cells: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
