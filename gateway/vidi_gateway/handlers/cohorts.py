@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vidi import tensors
 from vidi.api.clusterer.v1 import clusterer_pb2
@@ -25,16 +25,26 @@ from vidi_gateway.threads import Threads
 
 FEATURE_SPACE = "pooled14-signed"
 BATCH = 256
-#: Films shown with picture and maps in the report; the others stand in its table.
-CARDS = 200
+#: Films with picture and maps in the report: typical and extreme ones first. The others stand in its table.
+PICTURES = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Member:
-    """A film of a cohort that is done, with its outcome."""
+    """A film of a cohort that is done. Its maps stay in the store: a cohort's would not fit into memory."""
 
     record: FilmRecord
-    outcome: FilmOutcome
+    vector: npt.NDArray[np.float32]
+    favoured: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Members:
+    """The films of a cohort: done ones to be clustered, the others to be named."""
+
+    done: list[_Member]
+    others: list[FilmRecord]
+    provenance: clusterer_pb2.Provenance
 
 
 class CohortHandler:
@@ -101,8 +111,9 @@ class CohortHandler:
         """
         cohort = await self.get(cohort_id)
         members = await self._threads.run(self._members, cohort, model)
-        config = _config(members, cohort, seed)
-        batches = list(_batches(members, cohort))
+        source = clusterer_pb2.LABEL_SOURCE_REFERENCE if cohort.labels else clusterer_pb2.LABEL_SOURCE_PREDICTED
+        config = clusterer_pb2.KMeansConfig(provenance=members.provenance, seed=seed, label_source=source)
+        batches = list(_batches(members.done, cohort))
         response = gateway_pb2.ClusterCohortResponse()
         if not k:
             sweep = await self._services.sweep_k(clusterer_pb2.SweepKConfig(kmeans=config), batches)
@@ -113,99 +124,113 @@ class CohortHandler:
         fitted = await self._services.fit(fit, batches)
         response.clustering.CopyFrom(fitted.clustering)
         await self._threads.run(self._cohorts.add_clustering, cohort_id, fitted.clustering.id)
-        described = await self._services.model(config.provenance.model.name, config.provenance.model.digest)
-        response.report_html = await self._threads.run(_report, response, members, cohort, described)
+        ref = members.provenance.model
+        described = await self._services.model(ref.name, ref.digest)
+        response.report_html = await self._threads.run(self._report, response, members, cohort, described)
         return response
 
-    def _members(self, cohort: Cohort, model: str) -> list[_Member]:
+    def _members(self, cohort: Cohort, model: str) -> _Members:
         records = self._journal.records(cohort.film_ids, model)
         if not model:
             arrived = [r.film.model for r in records.values()]
             model = max(sorted(set(arrived)), key=arrived.count) if arrived else self._default_model
             records = self._journal.records(cohort.film_ids, model)
-        done = [
-            r
-            for film_id in cohort.film_ids
-            if (r := records.get(film_id))
-            and r.analysis
-            and r.analysis.state is FilmState.DONE
-            and r.analysis.outcome_key
-        ]
+        done: list[_Member] = []
+        others: list[FilmRecord] = []
+        provenances: dict[bytes, clusterer_pb2.Provenance] = {}
+        for film_id in cohort.film_ids:
+            record = records[film_id]
+            outcome = self._outcome(record)
+            if outcome is None:
+                others.append(record)
+                continue
+            done.append(_Member(record, outcome.attribution_vector, outcome.favoured.name))
+            provenance = _provenance(outcome)
+            provenances[provenance.SerializeToString(deterministic=True)] = provenance
         if len(done) < 2:
             raise PreconditionFailed(
                 f"{len(done)} of the cohort's {cohort.count} films are done on model {model!r}; clustering needs two",
                 reason="TOO_FEW_FILMS",
             )
-        members = [
-            _Member(r, FilmOutcome.from_bytes(self._store.get(r.analysis.outcome_key))) for r in done if r.analysis
-        ]
-        kinds = {(m.outcome.model.digest, m.outcome.background_digest, _method(m.outcome)) for m in members}
-        if len(kinds) > 1:
+        if len(provenances) > 1:
             raise PreconditionFailed(
                 "the cohort's results come from different model digests, references or engines: never mixed",
                 reason="MIXED_MODELS",
             )
-        return members
+        return _Members(done, others, next(iter(provenances.values())))
+
+    def _outcome(self, record: FilmRecord) -> FilmOutcome | None:
+        analysis = record.analysis
+        if analysis is None or analysis.state is not FilmState.DONE or not analysis.outcome_key:
+            return None
+        return FilmOutcome.from_bytes(self._store.get(analysis.outcome_key))
+
+    def _report(
+        self,
+        response: gateway_pb2.ClusterCohortResponse,
+        members: _Members,
+        cohort: Cohort,
+        model: common_pb2.Model,
+    ) -> bytes:
+        clusters = response.clustering.clusters
+        telling = [i for c in clusters for i in (*c.medoid_ids, *c.extreme_ids)]
+        ordered = dict.fromkeys([*telling, *(m.record.film_id for m in members.done)])
+        pictured = set(list(ordered)[:PICTURES])
+        cards = [
+            _card(m.record, cohort, self._outcome(m.record) if m.record.film_id in pictured else None)
+            for m in members.done
+        ]
+        return cohort_report(
+            title=cohort.display_name or "Cohort",
+            clustering=response.clustering,
+            sweep=response.sweep if response.HasField("sweep") else None,
+            films=cards + [_card(record, cohort, None) for record in members.others],
+            model=model,
+            generated=dt.datetime.now(dt.UTC),
+        )
 
 
-def _method(outcome: FilmOutcome) -> str:
-    return f"{outcome.engine}/{outcome.precision}"
-
-
-def _config(members: list[_Member], cohort: Cohort, seed: int) -> clusterer_pb2.KMeansConfig:
-    outcome = members[0].outcome
+def _provenance(outcome: FilmOutcome) -> clusterer_pb2.Provenance:
     info = outcome.model
-    provenance = clusterer_pb2.Provenance(
+    return clusterer_pb2.Provenance(
         model=common_pb2.ModelRef(name=info.name, version=info.version, digest=info.digest),
         background_digest=outcome.background_digest,
         feature_space=FEATURE_SPACE,
-        method=_method(outcome),
+        method=f"{outcome.engine}/{outcome.precision}",
         classes=[c.name for c in outcome.classes],
     )
-    source = clusterer_pb2.LABEL_SOURCE_REFERENCE if cohort.labels else clusterer_pb2.LABEL_SOURCE_PREDICTED
-    return clusterer_pb2.KMeansConfig(provenance=provenance, seed=seed, label_source=source)
 
 
 def _label(member: _Member, cohort: Cohort) -> str:
-    return cohort.labels.get(member.record.film_id) or member.outcome.favoured.name
+    return cohort.labels.get(member.record.film_id) or member.favoured
 
 
-def _batches(members: list[_Member], cohort: Cohort) -> Any:
+def _batches(members: list[_Member], cohort: Cohort) -> Iterator[clusterer_pb2.VectorBatch]:
     for start in range(0, len(members), BATCH):
         part = members[start : start + BATCH]
         yield clusterer_pb2.VectorBatch(
             ids=[m.record.film_id for m in part],
-            vectors=tensors.encode(np.stack([m.outcome.attribution_vector for m in part])),
+            vectors=tensors.encode(np.stack([m.vector for m in part])),
             labels=[_label(m, cohort) for m in part],
         )
 
 
-def _report(
-    response: gateway_pb2.ClusterCohortResponse, members: list[_Member], cohort: Cohort, model: common_pb2.Model
-) -> bytes:
-    cards = [_card(m, cohort) for m in members[:CARDS]]
-    return cohort_report(
-        title=cohort.display_name or "Cohort",
-        clustering=response.clustering,
-        sweep=response.sweep if response.HasField("sweep") else None,
-        films=cards,
-        model=model,
-        generated=dt.datetime.now(dt.UTC),
-    )
-
-
-def _card(member: _Member, cohort: Cohort) -> FilmCard:
-    outcome, film = member.outcome, member.record.film
+def _card(record: FilmRecord, cohort: Cohort, outcome: FilmOutcome | None) -> FilmCard:
+    """A film's card: with picture and maps when its outcome is given, and what the journal says of it."""
+    film, analysis = record.film, record.analysis
+    summary = analysis.summary if analysis else None
+    if analysis is None or summary is None or analysis.state is not FilmState.DONE:
+        state = analysis or film
+        reason = f"{state.reason_code}: {state.reason}" if state.reason_code else ""
+        return FilmCard(id=film.film_id, status=str(state.state), reason=reason, label=cohort.labels.get(film.film_id))
     return FilmCard(
         id=film.film_id,
-        thumbnail=outcome.seen,
-        maps={c.name: c.map for c in outcome.classes},
-        prediction=outcome.favoured.name,
-        probabilities={c.name: c.probability for c in outcome.classes},
-        calibrated=outcome.model.calibrated,
+        thumbnail=outcome.seen if outcome else None,
+        maps={c.name: c.map for c in outcome.classes} if outcome else {},
+        prediction=summary.prediction,
+        probabilities={c.name: c.probability for c in summary.classes},
+        calibrated=summary.calibrated,
         label=cohort.labels.get(film.film_id),
-        residuals={c.name: c.additivity_residual for c in outcome.classes},
-        warnings=[(n.code, n.message) for n in outcome.notes],
-        status=str(film.state),
-        reason=film.reason,
+        residuals={c.name: c.additivity_residual for c in summary.classes},
+        warnings=[(n.code, n.message) for n in summary.notes],
     )

@@ -110,7 +110,7 @@ class JobHandler:
         while True:
             try:
                 fed = await self._feed_page()
-            except Exception as error:  # the feeder must survive a passing fault of the journal
+            except Exception as error:  # noqa: BLE001 - the feeder must survive a passing fault of the journal
                 self._log.warning("job feeder: a page failed", error=type(error).__name__)
                 fed = False
             if not fed:
