@@ -155,11 +155,11 @@ def check_pixels(film: Film) -> Refusal | None:
         reason = "it is blank or nearly so"
     elif seen.detail < 0.02:
         reason = "it has no detail"
-    elif seen.detail > 0.25:
+    elif seen.detail > 0.45:
         reason = "it is noise, text or graphics"
     elif seen.resemblance < 0.30 or seen.lead < 0.80:
         reason = "it does not resemble a frontal chest"
-    elif seen.upright < -0.02:
+    elif seen.upright < -0.05:
         reason = "it resembles a chest that is turned, upside down or inverted"
     else:
         return None
