@@ -35,7 +35,9 @@ class Canvas:
     ) -> None:
         """Write one line; `anchor` is Pillow's. A shadow keeps it readable on a film."""
         outline = max(1, size // 9) if shadow else 0
-        self._draw.text((x, y), text, fill=colour, font=font(size), anchor=anchor, stroke_width=outline, stroke_fill=(0, 0, 0))
+        self._draw.text(
+            (x, y), text, fill=colour, font=font(size), anchor=anchor, stroke_width=outline, stroke_fill=(0, 0, 0)
+        )
 
     def paste(self, x: int, y: int, rgb: RGB) -> None:
         """Place a picture (height, width, 3)."""

@@ -40,7 +40,7 @@ _MARGIN = 28
 _GAP = 20
 
 
-def smooth(map: npt.NDArray[np.floating], sigma: float = SIGMA) -> Map:  # noqa: A002 - the field's word
+def smooth(map: npt.NDArray[np.floating], sigma: float = SIGMA) -> Map:
     """Smooth a map with a unit-sum Gaussian.
 
     What would leave the map at its border is reflected back, so that the sum is kept (to float32 rounding).
@@ -64,7 +64,7 @@ def smooth(map: npt.NDArray[np.floating], sigma: float = SIGMA) -> Map:  # noqa:
     return np.asarray(gaussian_filter(np.asarray(map, np.float64), sigma, mode="reflect"), np.float32)
 
 
-def colorize(map: npt.NDArray[np.floating], scale: float) -> RGBA:  # noqa: A002
+def colorize(map: npt.NDArray[np.floating], scale: float) -> RGBA:
     """Colour a map: favorable (> 0) warm, glum (< 0) cool, stronger is brighter and less transparent.
 
     Parameters
@@ -93,7 +93,7 @@ def colorize(map: npt.NDArray[np.floating], scale: float) -> RGBA:  # noqa: A002
     return np.concatenate([np.rint(colour), np.rint(255.0 * _OPACITY * strength)], axis=-1).astype(np.uint8)
 
 
-def overlay(film: npt.NDArray[np.floating], map: npt.NDArray[np.floating], grid_to_film: Affine, scale: float) -> RGB:  # noqa: A002
+def overlay(film: npt.NDArray[np.floating], map: npt.NDArray[np.floating], grid_to_film: Affine, scale: float) -> RGB:
     """Lay a coloured map on a film.
 
     Parameters
