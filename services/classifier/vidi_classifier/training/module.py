@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,14 @@ class Schedule:
     epochs
         Epochs in all.
     half_epochs
-        How many of them, from the first, see films at half the resolution, at a quarter of the cost: the network has no
-        layer of a fixed size but its pooled head, so that what it learns there carries over.
+        How many of them, from the first, see films at half the resolution, at a quarter of the cost. The network has no
+        layer of a fixed size, so that much of what it learns there carries over; but structures double in size at the
+        change, which takes a learning rate of its own to get used to.
     batch
         Films a step.
     learning_rate
-        Peak of AdamW's learning rate; it rises over the first tenth of all steps and falls as a cosine.
+        Peak of AdamW's learning rate: within the half epochs it rises over the first tenth of the steps and falls as a
+        cosine; within the full ones once more, to half the peak.
     weight_decay
         AdamW's, for weights with more than one axis.
     smoothing
@@ -151,7 +154,7 @@ class ClassifierModule(L.LightningModule):
             self.best = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a short rise and a cosine fall, step by step."""
+        """AdamW whose rate rises shortly and falls as a cosine, once for each resolution."""
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [
@@ -159,11 +162,20 @@ class ClassifierModule(L.LightningModule):
             {"params": plain, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.schedule.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.1,
-            cycle_momentum=False,
-        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        change = steps * min(self.schedule.half_epochs, self.schedule.epochs) // self.schedule.epochs
+
+        def factor(step: int) -> float:
+            if step < change:
+                return _cycle(step / change)
+            return (0.5 if change else 1.0) * _cycle((step - change) / max(1, steps - change))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _cycle(progress: float) -> float:
+    """Rise over the first tenth, then fall as a cosine to a hundredth; `progress` and result in 0..1."""
+    if progress < 0.1:
+        return 0.1 + 0.9 * progress / 0.1
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, (progress - 0.1) / 0.9)))
