@@ -12,6 +12,7 @@ from typing import Any
 from vidi.api.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from vidi.api.clusterer.v1 import clusterer_pb2, clusterer_pb2_grpc
 from vidi.api.explainer.v1 import explainer_pb2, explainer_pb2_grpc
+from vidi.errors import Unavailable
 from vidi.rpc.context import remaining
 from vidi_gateway.clients import answer, answers
 
@@ -24,23 +25,23 @@ class ClassifierForwarder(classifier_pb2_grpc.ClassifierServiceServicer):
 
     async def Classify(self, request: classifier_pb2.ClassifyRequest, context: Any) -> classifier_pb2.ClassifyResponse:
         """See classifier.proto."""
-        return await answer(self._stub.Classify(request, timeout=remaining(context)))
+        return await answer(self._stub.Classify(request, **_onward(context)))
 
     def ClassifyStream(
         self, request_iterator: AsyncIterator[classifier_pb2.ClassifyStreamRequest], context: Any
     ) -> AsyncIterator[classifier_pb2.ClassifyStreamResponse]:
         """See classifier.proto."""
-        return answers(self._stub.ClassifyStream(request_iterator, timeout=remaining(context)))
+        return answers(self._stub.ClassifyStream(request_iterator, **_onward(context)))
 
     async def ListModels(
         self, request: classifier_pb2.ListModelsRequest, context: Any
     ) -> classifier_pb2.ListModelsResponse:
         """See classifier.proto."""
-        return await answer(self._stub.ListModels(request, timeout=remaining(context)))
+        return await answer(self._stub.ListModels(request, **_onward(context)))
 
     async def GetModel(self, request: classifier_pb2.GetModelRequest, context: Any) -> classifier_pb2.GetModelResponse:
         """See classifier.proto."""
-        return await answer(self._stub.GetModel(request, timeout=remaining(context)))
+        return await answer(self._stub.GetModel(request, **_onward(context)))
 
 
 class ExplainerForwarder(explainer_pb2_grpc.ExplainerServiceServicer):
@@ -51,13 +52,13 @@ class ExplainerForwarder(explainer_pb2_grpc.ExplainerServiceServicer):
 
     async def Explain(self, request: explainer_pb2.ExplainRequest, context: Any) -> explainer_pb2.ExplainResponse:
         """See explainer.proto."""
-        return await answer(self._stub.Explain(request, timeout=remaining(context)))
+        return await answer(self._stub.Explain(request, **_onward(context)))
 
     def ExplainStream(
         self, request_iterator: AsyncIterator[explainer_pb2.ExplainStreamRequest], context: Any
     ) -> AsyncIterator[explainer_pb2.ExplainStreamResponse]:
         """See explainer.proto."""
-        return answers(self._stub.ExplainStream(request_iterator, timeout=remaining(context)))
+        return answers(self._stub.ExplainStream(request_iterator, **_onward(context)))
 
 
 class ClustererForwarder(clusterer_pb2_grpc.ClustererServiceServicer):
@@ -70,37 +71,55 @@ class ClustererForwarder(clusterer_pb2_grpc.ClustererServiceServicer):
         self, request_iterator: AsyncIterator[clusterer_pb2.SweepKRequest], context: Any
     ) -> clusterer_pb2.SweepKResponse:
         """See clusterer.proto."""
-        return await answer(self._stub.SweepK(request_iterator, timeout=remaining(context)))
+        return await answer(self._stub.SweepK(request_iterator, **_onward(context)))
 
     async def Fit(
         self, request_iterator: AsyncIterator[clusterer_pb2.FitRequest], context: Any
     ) -> clusterer_pb2.FitResponse:
         """See clusterer.proto."""
-        return await answer(self._stub.Fit(request_iterator, timeout=remaining(context)))
+        return await answer(self._stub.Fit(request_iterator, **_onward(context)))
 
     def Assign(
         self, request_iterator: AsyncIterator[clusterer_pb2.AssignRequest], context: Any
     ) -> AsyncIterator[clusterer_pb2.AssignResponse]:
         """See clusterer.proto."""
-        return answers(self._stub.Assign(request_iterator, timeout=remaining(context)))
+        return answers(self._stub.Assign(request_iterator, **_onward(context)))
 
     async def GetClustering(
         self, request: clusterer_pb2.GetClusteringRequest, context: Any
     ) -> clusterer_pb2.GetClusteringResponse:
         """See clusterer.proto."""
-        return await answer(self._stub.GetClustering(request, timeout=remaining(context)))
+        return await answer(self._stub.GetClustering(request, **_onward(context)))
 
     async def ListClusterings(
         self, request: clusterer_pb2.ListClusteringsRequest, context: Any
     ) -> clusterer_pb2.ListClusteringsResponse:
         """See clusterer.proto."""
-        return await answer(self._stub.ListClusterings(request, timeout=remaining(context)))
+        return await answer(self._stub.ListClusterings(request, **_onward(context)))
 
     async def DeleteClustering(
         self, request: clusterer_pb2.DeleteClusteringRequest, context: Any
     ) -> clusterer_pb2.DeleteClusteringResponse:
         """See clusterer.proto."""
-        return await answer(self._stub.DeleteClustering(request, timeout=remaining(context)))
+        return await answer(self._stub.DeleteClustering(request, **_onward(context)))
+
+
+#: Marks a call that a gateway handed on.
+FORWARDED_BY = "x-vidi-forwarded"
+
+
+def _onward(context: Any) -> dict[str, Any]:
+    """Return how a call is handed on: with the caller's deadline, and marked.
+
+    Raises
+    ------
+    Unavailable
+        When it was handed on already: a service's address leads to a gateway, perhaps this one, and the call would go
+        round for ever.
+    """
+    if any(key == FORWARDED_BY for key, _ in context.invocation_metadata() or ()):
+        raise Unavailable("a service's address in the settings leads to a gateway", reason="FORWARDING_LOOP")
+    return {"timeout": remaining(context), "metadata": ((FORWARDED_BY, "1"),)}
 
 
 #: Full name of a forwarded service, how it is registered, and what forwards it; in the order of `Services.channels`.
