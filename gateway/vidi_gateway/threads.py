@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+async def in_daemon(fn: Callable[..., T], /, *args: Any) -> T:
+    """Call `fn` in a thread of its own that does not keep the process alive: for work that a peer may hold up.
+
+    A cancelled caller leaves the thread to itself; what it returns is then dropped.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if not future.done():
+            if error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+    def call() -> None:
+        result, error = None, None
+        try:
+            result = fn(*args)
+        except Exception as e:  # noqa: BLE001 - raised again in the caller
+            error = e
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=call, name="vidi-daemon", daemon=True).start()
+    return await future
 
 
 class Threads:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
 
@@ -62,38 +64,81 @@ def judge(status: int) -> Outcome:
     return Outcome.RETRY
 
 
-def send(objects: Sequence[bytes], address: Address, on_sent: Callable[[int, Sent], None] | None = None) -> list[Sent]:
-    """Send Part 10 files over as few associations as presentation contexts allow. Blocking.
+class Sender:
+    """Sends; and lets go of what hangs, which pynetdicom's own threads would keep the process alive for."""
 
-    Parameters
-    ----------
-    objects
-        Part 10 files.
-    address
-        Where to.
-    on_sent
-        Called with the index and fate of each object as it is known.
+    def __init__(self) -> None:
+        self._live: set[Any] = set()
 
-    Returns
-    -------
-    The fates, in the order of `objects`. A peer that does not answer gives RETRY for all; nothing is raised for it.
+    def send(
+        self, objects: Sequence[bytes], address: Address, on_sent: Callable[[int, Sent], None] | None = None
+    ) -> list[Sent]:
+        """Send Part 10 files over as few associations as presentation contexts allow. Blocking.
 
-    Raises
-    ------
-    pydicom.errors.InvalidDicomError
-        When an object is not a Part 10 file.
-    """
-    datasets = [dcmread(io.BytesIO(data)) for data in objects]
-    fates: dict[int, Sent] = {}
+        Parameters
+        ----------
+        objects
+            Part 10 files.
+        address
+            Where to.
+        on_sent
+            Called with the index and fate of each object as it is known.
 
-    def settle(index: int, fate: Sent) -> None:
-        fates[index] = fate
-        if on_sent:
-            on_sent(index, fate)
+        Returns
+        -------
+        The fates, in the order of `objects`. A peer that does not answer gives RETRY for all; nothing is raised for it.
 
-    for group in _groups(datasets):
-        _send_group(datasets, group, address, settle)
-    return [fates[i] for i in range(len(datasets))]
+        Raises
+        ------
+        pydicom.errors.InvalidDicomError
+            When an object is not a Part 10 file.
+        """
+        datasets = [dcmread(io.BytesIO(data)) for data in objects]
+        fates: dict[int, Sent] = {}
+
+        def settle(index: int, fate: Sent) -> None:
+            fates[index] = fate
+            if on_sent:
+                on_sent(index, fate)
+
+        for group in _groups(datasets):
+            self._send_group(datasets, group, address, settle)
+        return [fates[i] for i in range(len(datasets))]
+
+    def abandon(self) -> None:
+        """Drop all associations under way, without a word to the peers."""
+        for association in list(self._live):
+            association.dul.kill_dul()
+
+    def _send_group(
+        self,
+        datasets: Sequence[Dataset],
+        group: Sequence[int],
+        address: Address,
+        settle: Callable[[int, Sent], None],
+    ) -> None:
+        ae = _entity(address)
+        for sop_class, syntaxes in sorted(_contexts([datasets[i] for i in group])):
+            ae.requested_contexts = [*ae.requested_contexts, build_context(sop_class, list(syntaxes))]
+        opened: list[Any] = []
+
+        def remember(event: evt.Event) -> None:
+            opened.append(event.assoc)
+            self._live.add(event.assoc)
+
+        handlers: list[Any] = [(evt.EVT_CONN_OPEN, remember)]
+        association = ae.associate(address.host, address.port, ae_title=address.called_ae, evt_handlers=handlers)
+        try:
+            error = _not_established(association)
+            for index in group:
+                uid = str(datasets[index].SOPInstanceUID)
+                settle(
+                    index, replace(error, sop_instance_uid=uid) if error else _send_one(association, datasets[index])
+                )
+            if association.is_established:
+                association.release()
+        finally:
+            self._live.difference_update(opened)
 
 
 def echo(address: Address) -> bool:
@@ -108,30 +153,19 @@ def echo(address: Address) -> bool:
             association.release()
 
 
-def _send_group(
-    datasets: Sequence[Dataset], group: Iterable[int], address: Address, settle: Callable[[int, Sent], None]
-) -> None:
-    ae = _entity(address)
-    for sop_class, syntaxes in sorted(_contexts([datasets[i] for i in group])):
-        ae.requested_contexts = [*ae.requested_contexts, build_context(sop_class, list(syntaxes))]
-    association = ae.associate(address.host, address.port, ae_title=address.called_ae)
-    if not association.is_established:
-        error = "ASSOCIATION_REJECTED" if association.is_rejected else "NO_ASSOCIATION"
-        for index in group:
-            settle(index, Sent(str(datasets[index].SOPInstanceUID), Outcome.RETRY, None, error))
-        return
-    try:
-        for index in group:
-            settle(index, _send_one(association, datasets[index]))
-    finally:
-        if association.is_established:
-            association.release()
+def _not_established(association: Any) -> Sent | None:
+    """Why there is no association, None when there is one."""
+    if association.is_established:
+        return None
+    if association.rejected_contexts and not association.accepted_contexts:
+        return Sent("", Outcome.PERMANENT, None, "SOP_CLASS_NOT_ACCEPTED")
+    return Sent("", Outcome.RETRY, None, "ASSOCIATION_REJECTED" if association.is_rejected else "NO_ASSOCIATION")
 
 
-def _send_one(association: object, ds: Dataset) -> Sent:
+def _send_one(association: Any, ds: Dataset) -> Sent:
     uid = str(ds.SOPInstanceUID)
     try:
-        answer = association.send_c_store(ds)  # type: ignore[attr-defined]
+        answer = association.send_c_store(ds)
     except ValueError:  # no accepted presentation context, or the object cannot be encoded for it
         return Sent(uid, Outcome.PERMANENT, None, "SOP_CLASS_NOT_ACCEPTED")
     except (RuntimeError, OSError):  # the association is gone

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
-from vidi_gateway.dimse.scu import Address, Sent, send
+from vidi_gateway.dimse.scu import Address, Sender, Sent
 
 
 def send_files(
@@ -45,7 +45,8 @@ def send_files(
     pydicom.errors.InvalidDicomError
         When a film is not a Part 10 file.
     """
-    return send([_bytes(film) for film in films], Address(host, port, called_ae, calling_ae, timeout), progress)
+    address = Address(host, port, called_ae, calling_ae, timeout)
+    return Sender().send([_bytes(film) for film in films], address, progress)
 
 
 def _bytes(film: Path | bytes | Dataset) -> bytes:

@@ -89,6 +89,7 @@ class _BoundedHandler(RequestHandler):
 
     def _create_association(self) -> Any:
         association = super()._create_association()
+        association.dul.daemon = True  # else a silent peer keeps the process from ending
         connection: Any = association.dul.socket
         # An association takes one socket only, and making a second one would start its state machine twice.
         connection.__class__ = BoundedSocket
@@ -125,4 +126,4 @@ def stop(ae: ApplicationEntity, server: BoundedServer) -> None:
     """Stop listening and end all associations."""
     server.shutdown()
     for association in server.active_associations:
-        association.abort()
+        association.abort(block=False)  # else it waits for the peer to close

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vidi import logs
 from vidi.errors import NotFound
-from vidi_gateway.dimse.scu import Address, Outcome, Sent, send
+from vidi_gateway.dimse.scu import Address, Outcome, Sender, Sent
 from vidi_gateway.pipeline import metrics
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.steps import backoff
@@ -16,11 +16,12 @@ from vidi_gateway.settings import Destination, GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import OutboxEntry
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, in_daemon
 
 #: Objects of one association. Also the most that a crash makes the destination receive twice (same UIDs, same bytes).
 BATCH = 32
 IDLE_POLL = 1.0
+CLOSE_SECONDS = 5.0
 
 log = logs.get("vidi.gateway.delivery")
 
@@ -36,9 +37,9 @@ class Delivery:
         self._store = store
         self._changes = changes
         self._threads = threads
-        # A peer that does not answer holds its thread for a minute: never one of those that the journal needs.
-        self._senders = Threads("send", max(1, len(settings.destinations)))
         self._tasks: list[asyncio.Task[None]] = []
+        self._sender = Sender()
+        self._stopping = False
 
     async def start(self) -> None:
         """Start delivering; what this worker had claimed in its former life is free again."""
@@ -47,11 +48,15 @@ class Delivery:
             self._tasks.append(asyncio.create_task(self._serve(destination), name=f"vidi-deliver-{destination.name}"))
 
     async def close(self) -> None:
-        """Stop. An association under way ends by itself; what it sent without our noting it is sent again later."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._threads.run(self._senders.close)
+        """Stop. What is being sent may finish for a moment; after that it is left, and sent again at the next start."""
+        self._stopping = True
+        self._changes.notify()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            self._sender.abandon()
 
     async def deliver_once(self, destination: Destination) -> int:
         """Send what is due at a destination; returns how many objects were tried."""
@@ -67,7 +72,8 @@ class Delivery:
             except NotFound:
                 await self._threads.run(self._outbox.give_up, [entry.id], "FILE_MISSING")
         address = Address(destination.host, destination.port, destination.ae_title, self._settings.ae_title)
-        fates = await self._senders.run(send, objects, address) if present else []
+        # A peer that does not answer holds its thread for minutes: never one that the journal or the exit waits for.
+        fates = await in_daemon(self._sender.send, objects, address) if present else []
         await self._threads.run(self._settle, destination, present, fates)
         self._changes.notify()
         return len(entries)
@@ -88,7 +94,7 @@ class Delivery:
 
     async def _serve(self, destination: Destination) -> None:
         with self._changes.listener() as changed:
-            while True:
+            while not self._stopping:
                 changed.clear()
                 try:
                     count = await self.deliver_once(destination)
@@ -96,6 +102,6 @@ class Delivery:
                     log.error("delivery failed", destination=destination.name, error=type(e).__name__)
                     await asyncio.sleep(IDLE_POLL)
                     count = 0
-                if not count:
+                if not count and not self._stopping:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), IDLE_POLL)

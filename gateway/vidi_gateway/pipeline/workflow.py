@@ -49,6 +49,7 @@ class Workflows:
         self._journal = journal
         self._threads = threads
         self._run_film: Callable[[str, int], Awaitable[str]] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Start: recover this worker's unfinished workflows and take new ones from the queue."""
@@ -67,6 +68,10 @@ class Workflows:
         DBOS(config=config)
 
         async def film(analysis_id: str, run: int) -> str:
+            task = asyncio.current_task()
+            if task:
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             return await self._film(analysis_id, run)
 
         self._run_film = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=RECOVERIES)(film)
@@ -87,6 +92,11 @@ class Workflows:
                 DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=max(1, round(drain_seconds))
             )
             await loop.run_in_executor(pool, destroy)
+        # What still waits for a service is let go: a cancelled step is not recorded and runs again at the next start.
+        waiting = list(self._tasks)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         # DBOS made its own pool the loop's default and has just shut it down: give the loop a living one.
         loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
 

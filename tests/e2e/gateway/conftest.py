@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from vidi.embedded import Suite, suite
-from vidi.phantoms import PhantomSpec, make, to_dicom
+from vidi.phantoms import SEVERITIES, PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Address, Sent, echo
 from vidi_gateway.dimse.sender import send_files
@@ -47,7 +47,7 @@ def backends(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     ready, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        overrides = {"data_dir": tmp_path_factory.mktemp("backends"), "model_dir": model_dir}
+        overrides: dict[str, Any] = {"data_dir": tmp_path_factory.mktemp("backends"), "model_dir": model_dir}
         async with suite(services=("classifier", "explainer"), default_model="tiny-severity", **overrides) as running:
             started.append(running)
             ready.set()
@@ -74,10 +74,11 @@ class GatewayProcess:
         **environment: str,
     ) -> None:
         self.data_dir = data_dir
+        self.backends = backends
         self._service = service
         self._log = data_dir / f"{environment.get('VIDI_EXECUTOR_ID', service)}.log"
         self.port = free_port()
-        self._environment = {
+        self.environment = {
             **os.environ,
             "VIDI_DATA_DIR": str(data_dir),
             "VIDI_DEFAULT_MODEL": "tiny-severity",
@@ -105,7 +106,7 @@ class GatewayProcess:
         command = [sys.executable, "-c", "from vidi.cli import main; main()", "serve", self._service]
         with self._log.open("ab") as log:
             log.truncate(0)
-            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         wait_until("it answers", self._answers)
 
     def kill(self) -> None:
@@ -212,9 +213,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def phantoms() -> list[bytes]:
     """Twenty different films."""
-    severities = ("mild", "medium", "severe")
     return [
-        to_dicom(make(PhantomSpec(seed=100 + i, severity=severities[i % 3], height=256, width=256))) for i in range(20)
+        to_dicom(make(PhantomSpec(seed=100 + i, severity=SEVERITIES[i % 3], height=256, width=256))) for i in range(20)
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage, RLELossless, generate_uid
+from pydicom.uid import UID, CTImageStorage, RLELossless, generate_uid
 
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Outcome
@@ -68,7 +68,7 @@ def test_every_kind_of_bad_film_has_its_reason_and_the_next_one_works(
     # The truncated film is sent again, whole: it takes the place of the damaged one.
     whole = edited(phantoms[0], keep_uid=True)
     ds = dcmread(io.BytesIO(whole))
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid_of(truncated)
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(uid_of(truncated))
     gateway.send(encoded(ds))
     wait("the whole film is done", lambda: gateway.records()[uid_of(truncated)].state.value == "done")
 
@@ -94,6 +94,28 @@ def test_the_same_film_in_another_syntax_is_a_duplicate_and_other_pixels_are_set
     record = gateway.records()[uid_of(film)]
     assert record.analysis is not None and record.analysis.run == 1, "the film itself is left alone"
     assert "Somebody" not in gateway.log
+
+
+def test_a_film_outlives_a_service_that_is_down_and_a_restart(
+    launch: Launch, receiver: Receiver, phantoms: list[bytes], port: int, wait: Wait
+) -> None:
+    gateway = launch(("pacs", receiver.port), VIDI_EXPLAINER_ADDRESS=f"127.0.0.1:{port}", VIDI_RETRY_CAP_SECONDS="2")
+    gateway.send(phantoms[7])
+    (film_id,) = gateway.journal.page(1)
+
+    def waits() -> int:
+        record = gateway.journal.records([film_id])[film_id]
+        return record.analysis.waits if record.analysis else 0
+
+    wait("it waits for the explainer", lambda: waits() >= 2)
+    assert gateway.states() == {"processing": 1}
+    gateway.stop()
+    assert gateway.states() == {"processing": 1}, "stopping is not failing"
+    assert "Traceback" not in gateway.log
+    gateway.environment["VIDI_EXPLAINER_ADDRESS"] = gateway.backends.addresses["explainer"]
+    gateway.start()
+    gateway.settle(1)
+    assert gateway.states() == {"done": 1} and len(receiver.files) == 2
 
 
 def test_a_destination_that_was_down_gets_everything(

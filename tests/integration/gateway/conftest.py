@@ -50,7 +50,7 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
     with ExitStack() as stack:
 
         def opened(**changes: Any) -> Listening:
-            values = {"data_dir": tmp_path, "dimse_port": 0, "low_disk_bytes": 0, "dimse_timeout": 20.0}
+            values: dict[str, Any] = {"data_dir": tmp_path, "dimse_port": 0, "low_disk_bytes": 0, "dimse_timeout": 20.0}
             settings = GatewaySettings(**(values | changes))
             database = Database(settings.journal_url)
             stack.callback(database.close)

@@ -67,11 +67,14 @@ def raw_store(port: int, dataset: bytes, uid: str) -> int | None:
     association._reactor_checkpoint.clear()  # as send_c_store does: the answer is for us
     while not association._is_paused:
         time.sleep(0.01)
-    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    context = association.accepted_contexts[0].context_id
+    assert context is not None
+    association.dimse.send_msg(request, context)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()
     association.release()
-    return None if answer is None else int(answer.Status)
+    status = None if answer is None else answer.Status
+    return None if status is None else int(status)
 
 
 def test_success_means_kept_and_journalled(listen: Listen, phantom: bytes) -> None:
