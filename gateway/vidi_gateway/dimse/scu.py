@@ -131,10 +131,9 @@ class Sender:
         try:
             error = _not_established(association)
             for index in group:
-                uid = str(datasets[index].SOPInstanceUID)
-                settle(
-                    index, replace(error, sop_instance_uid=uid) if error else _send_one(association, datasets[index])
-                )
+                ds = datasets[index]
+                failed = replace(error, sop_instance_uid=str(ds.SOPInstanceUID)) if error else None
+                settle(index, failed or _send_one(association, ds))
             if association.is_established:
                 association.release()
         finally:

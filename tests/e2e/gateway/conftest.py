@@ -225,6 +225,14 @@ def wait() -> Callable[..., None]:
 
 
 @pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port where every connection is refused, and that nobody else can take meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+@pytest.fixture
 def port() -> int:
     """A port that nobody listens on."""
     return free_port()

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydicom import dcmread
 from pydicom.uid import UID, CTImageStorage, RLELossless, generate_uid
 
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Outcome
+
+# Processes are started and killed: minutes on a machine that does much else.
+pytestmark = pytest.mark.timeout(1800)
 
 Launch = Callable[..., Any]
 Wait = Callable[..., None]
@@ -97,9 +101,11 @@ def test_the_same_film_in_another_syntax_is_a_duplicate_and_other_pixels_are_set
 
 
 def test_a_film_outlives_a_service_that_is_down_and_a_restart(
-    launch: Launch, receiver: Receiver, phantoms: list[bytes], port: int, wait: Wait
+    launch: Launch, receiver: Receiver, phantoms: list[bytes], dead_port: int, wait: Wait
 ) -> None:
-    gateway = launch(("pacs", receiver.port), VIDI_EXPLAINER_ADDRESS=f"127.0.0.1:{port}", VIDI_RETRY_CAP_SECONDS="2")
+    gateway = launch(
+        ("pacs", receiver.port), VIDI_EXPLAINER_ADDRESS=f"127.0.0.1:{dead_port}", VIDI_RETRY_CAP_SECONDS="2"
+    )
     gateway.send(phantoms[7])
     (film_id,) = gateway.journal.page(1)
 

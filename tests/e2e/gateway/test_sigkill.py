@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pydicom import dcmread
 
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Sent
+
+# Processes are started and killed: minutes on a machine that does much else.
+pytestmark = pytest.mark.timeout(1800)
 
 Launch = Callable[..., Any]
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from vidi_gateway.dimse.receiver import Receiver
+
+# Processes are started and killed: minutes on a machine that does much else.
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_a_front_and_two_workers_share_films(
