@@ -20,7 +20,7 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
     common_pb2.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     common_pb2.DATA_TYPE_FLOAT64: np.dtype("<f8"),
 }
-_NAMES = {dtype: common_pb2.DataType.Name(code) for code, dtype in _DTYPES.items()}  # type: ignore[arg-type]
+_NAMES = {dtype: common_pb2.DataType.Name(code) for code, dtype in _DTYPES.items()}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 

@@ -110,7 +110,7 @@ class GuardedCache(ABC):
         self._closed = True
         try:
             await self._shut()
-        except Exception as error:  # a cache that cannot be closed must not hinder the shutdown
+        except Exception as error:  # noqa: BLE001 - a cache that cannot be closed must not hinder the shutdown
             _log.warning("closing failed", cache=self._name, error=type(error).__name__)
 
     async def _verified(self, key: str) -> bytes | None:
@@ -133,7 +133,7 @@ class GuardedCache(ABC):
         try:
             async with asyncio.timeout(self._timeout):
                 result = await operation()
-        except Exception as error:  # whatever a cache does wrong, the call goes on without it
+        except Exception as error:  # noqa: BLE001 - whatever a cache does wrong, the call goes on without it
             failure = error
         if task and task.cancelling() > cancelled_before:
             # asyncio.wait_for of Python 3.11, used inside redis, can swallow a cancellation: it must not be lost.

@@ -49,7 +49,7 @@ async def answer(
         try:
             validate(request)
             response = await handle(request)
-        except Exception as error:  # whatever went wrong with one item is that item's answer
+        except Exception as error:  # noqa: BLE001 - whatever went wrong with one item is that item's answer
             if not isinstance(error, ViDiError):
                 logs.get("vidi.rpc").error(
                     "internal error", error=type(error).__name__, at=logs.where(error), request_id=request_id()

@@ -38,7 +38,7 @@ def text(header: Dataset, keyword: str) -> str:
         if isinstance(value, bytes):
             value = _decode(header, value, dictionary_VR(tag))
         return _clean(_flat(value))
-    except Exception:  # whatever a hostile element does, it has no readable value
+    except Exception:  # noqa: BLE001 - whatever a hostile element does, it has no readable value
         return ""
 
 

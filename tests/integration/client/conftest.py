@@ -151,21 +151,21 @@ class Study(gateway_pb2_grpc.StudyServiceServicer):
 
     async def ClusterCohort(self, request: Any, context: Any) -> Any:
         cohort = self._cohort(request.cohort_id)
-        members = [{"id": film_id, "cluster": i % 2} for i, film_id in enumerate(cohort.film_ids)]
+        members = [clusterer_pb2.Member(id=film_id, cluster=i % 2) for i, film_id in enumerate(cohort.film_ids)]
         response = gateway_pb2.ClusterCohortResponse(report_html=b"<html></html>")
         response.clustering.k = request.k or 2
-        response.clustering.members.extend(clusterer_pb2.Member(**m) for m in members)
+        response.clustering.members.extend(members)
         if not request.k:
             response.sweep.recommended_k = 2
         return response
 
-    def _film(self, film_id: str) -> gateway_pb2.Film:
+    def _film(self, film_id: str) -> Any:
         return self._known("film", self.films, film_id)
 
-    def _job(self, job_id: str) -> gateway_pb2.Job:
+    def _job(self, job_id: str) -> Any:
         return self._known("job", self.jobs, job_id)
 
-    def _cohort(self, cohort_id: str) -> gateway_pb2.Cohort:
+    def _cohort(self, cohort_id: str) -> Any:
         return self._known("cohort", self.cohorts, cohort_id)
 
     @staticmethod

@@ -21,13 +21,14 @@ async def failure(call: Any) -> tuple[grpc.aio.AioRpcError, status_pb2.Status]:
     """Await a call that fails; return the error and its rich status."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    rich = rpc_status.from_call(caught.value)
+    error: Any = caught.value  # grpc types the errors of its aio calls apart
+    rich = rpc_status.from_call(error)
     assert rich is not None
     assert rich.code == caught.value.code().value[0]
     return caught.value, rich
 
 
-def detail(status: status_pb2.Status, kind: type) -> Any:
+def detail(status: status_pb2.Status, kind: Any) -> Any:
     """Return the one detail of a type."""
     found = [kind.FromString(d.value) for d in status.details if d.Is(kind.DESCRIPTOR)]
     assert len(found) == 1

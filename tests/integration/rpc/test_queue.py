@@ -19,7 +19,8 @@ async def test_a_full_queue_answers_with_retry_info(serve: Any) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await served.classify("third")
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        rich = rpc_status.from_call(caught.value)
+        error: Any = caught.value  # grpc types the errors of its aio calls apart
+        rich = rpc_status.from_call(error)
         retry = next(d for d in rich.details if d.Is(error_details_pb2.RetryInfo.DESCRIPTOR))
         assert error_details_pb2.RetryInfo.FromString(retry.value).retry_delay.ToMilliseconds() > 0
         served.probe.release.set()

@@ -119,7 +119,8 @@ def test_states_of_a_newer_server_are_not_final() -> None:
 
 @pytest.mark.parametrize("state", ["done", "refused", "failed", "quarantined", "received", "processing"])
 def test_films_know_whether_they_are_final(state: str) -> None:
-    film = client.Film.from_proto(gateway_pb2.Film(state=gateway_pb2.FilmState.Value(f"FILM_STATE_{state.upper()}")))
+    code: Any = gateway_pb2.FilmState.Value(f"FILM_STATE_{state.upper()}")
+    film = client.Film.from_proto(gateway_pb2.Film(state=code))
     assert film.state == state
     assert film.final is (state not in ("received", "processing"))
 

@@ -20,7 +20,7 @@ def filled(database: Database) -> Database:
             ("fb", "2.2", "pacs"),
             ("fb", "2.1", "archive"),
         ):
-            row = {"film_id": film, "uid": uid, "destination": destination, "key": f"results/{uid}"}
+            row: dict[str, object] = {"film_id": film, "uid": uid, "destination": destination, "key": f"results/{uid}"}
             row |= {"state": DeliveryState.PENDING, "attempts": 0, "next_attempt": 0.0, "created_at": 0.0}
             assert database.insert_new(c, outbox, row | {"updated_at": 0.0, "claimed_until": 0.0}) == 1
             assert database.insert_new(c, outbox, row | {"updated_at": 0.0, "claimed_until": 0.0}) == 0

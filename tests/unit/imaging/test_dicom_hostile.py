@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.uid import UID
 
 from vidi.errors import UnreadableImage
 from vidi.imaging.dicom import decode_dicom, read_header
@@ -41,7 +42,7 @@ def test_truncated_films_are_unreadable(phantom: PhantomFilm, quirk: str, share:
 
 def test_deflated_is_refused_before_it_is_inflated(plain: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = dcmread(io.BytesIO(plain))
-    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
     out = io.BytesIO()
     ds.save_as(out, enforce_file_format=True)
 
@@ -59,7 +60,7 @@ def test_deflated_is_refused_before_it_is_inflated(plain: bytes, monkeypatch: py
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.100", "1.2.3.4.5", ""])
 def test_other_transfer_syntaxes_are_refused(plain: bytes, syntax: str) -> None:
     ds = dcmread(io.BytesIO(plain), stop_before_pixels=True)
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     out = io.BytesIO()
     ds.save_as(out, enforce_file_format=False, implicit_vr=False, little_endian=True)
     with pytest.raises(UnreadableImage):

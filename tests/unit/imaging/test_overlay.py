@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,7 @@ def test_nothing_is_masked_away() -> None:
 def test_overlay_lands_where_the_grid_came_from() -> None:
     film = np.full((400, 200), 0.2, np.float32)
     for geometry in ("squash", "letterbox"):
-        grid, to_film = Preprocessing(geometry=geometry).to_grid(film)  # type: ignore[arg-type]
+        grid, to_film = Preprocessing(geometry=geometry).to_grid(film)
         row, column = 60, 110
         values = np.zeros(grid.shape, np.float32)
         values[row - 2 : row + 3, column - 2 : column + 3] = 1.0
@@ -92,15 +94,15 @@ def test_overlay_of_nothing_is_the_film() -> None:
     )
 
 
-def _composed(classes: int = 2, shape: tuple[int, int] = (256, 220), **options: object) -> np.ndarray:
+def _composed(classes: int = 2, shape: tuple[int, int] = (256, 220), **options: Any) -> np.ndarray:
     film = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
     maps = [(f"class{i}", 1.0 / classes, MAP * (i + 1)) for i in range(classes)]
-    arguments: dict[str, object] = {
+    arguments: dict[str, Any] = {
         "scale": 1e-3,
         "grid_to_film": Affine.between_grids((224, 224), shape),
         "title": ["ViDi 0.1.0", "Model favours its class 'class1': 0.93 (not calibrated)"],
     }
-    return compose(film, maps, **{**arguments, **options})  # type: ignore[arg-type]
+    return compose(film, maps, **{**arguments, **options})
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 5])
@@ -131,7 +133,7 @@ def test_panels_are_deterministic() -> None:
         {"title": ["other"]},
     ],
 )
-def test_everything_said_is_seen(options: dict[str, object]) -> None:
+def test_everything_said_is_seen(options: dict[str, Any]) -> None:
     a, b = _composed(), _composed(**options)
     assert a.shape != b.shape or not np.array_equal(a, b)
 

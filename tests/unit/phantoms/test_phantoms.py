@@ -46,7 +46,7 @@ def test_a_normal_phantom_has_no_opacity() -> None:
 def test_opacities_brighten_the_lung_and_nothing_else() -> None:
     """The same body and exposure with and without: the difference is where the mask says."""
     for seed in (1, 2, 3):
-        ill, well = (make(PhantomSpec(seed, s, 192, 192)) for s in ("severe", "normal"))  # type: ignore[arg-type]
+        ill, well = (make(PhantomSpec(seed, s, 192, 192)) for s in ("severe", "normal"))
         np.testing.assert_array_equal(ill.lung_mask, well.lung_mask)
         difference = ill.grey() - well.grey()
         inside = difference[ill.opacity_mask].mean()
