@@ -95,6 +95,7 @@ class GatewayProcess:
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
         url = environment.get("VIDI_DATABASE_URL") or f"sqlite:///{data_dir / 'journal.sqlite3'}"
         database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
         database.create_schema()
@@ -104,6 +105,7 @@ class GatewayProcess:
     def start(self) -> None:
         """Start it and wait until it answers C-ECHO."""
         command = [sys.executable, "-c", "from vidi.cli import main; main()", "serve", self._service]
+        self._killed = False
         with self._log.open("ab") as log:
             log.truncate(0)
             self._process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
@@ -112,6 +114,7 @@ class GatewayProcess:
     def kill(self) -> None:
         """SIGKILL: no handler runs, nothing is flushed."""
         assert self._process is not None
+        self._killed = True
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
@@ -130,7 +133,9 @@ class GatewayProcess:
         return send_files(films, "127.0.0.1", self.port, called_ae, timeout=60.0)
 
     def states(self) -> dict[str, int]:
-        """Number of films by state."""
+        """Number of films by state; fails when the process has ended by itself."""
+        code = self._process.poll() if self._process else None
+        assert code in (None, 0) or self._killed, f"ended with {code}: {self.log}"
         return {state.value: n for state, n in self.journal.state_counts().items()}
 
     def records(self) -> dict[str, FilmRecord]:

@@ -110,6 +110,7 @@ def test_a_film_outlives_a_service_that_is_down_and_a_restart(
     (film_id,) = gateway.journal.page(1)
 
     def waits() -> int:
+        assert gateway.states() == {"processing": 1} or gateway.states() == {"received": 1}
         record = gateway.journal.records([film_id])[film_id]
         return record.analysis.waits if record.analysis else 0
 
