@@ -199,25 +199,29 @@ def _count_received(films: list[DemoFilm], folder: Path) -> None:
 def _print(console: Console, films: list[DemoFilm], report: Path | None, folder: Path, seconds: float) -> None:
     from rich.table import Table
 
-    table = Table("film", "state", "model favours", "probability", "residual", "known severity", "warnings", "received")
+    table = Table("film", "favours", "p", "residual", "known", "warnings", "received")
     for film in films:
         result = film.film.result if film.film else None
         if film.film is None or result is None:
             reason = f"{film.film.reason_code}: {film.film.reason}" if film.film else ""
-            table.add_row(film.name, film.film.state if film.film else "lost", "", "", "", film.severity, reason, "")
+            state = film.film.state if film.film else "lost"
+            table.add_row(film.name, f"({state})", "", "", film.severity, reason, "")
             continue
         top = next(c for c in result.classes if c.name == result.prediction)
         table.add_row(
             film.name,
-            film.film.state,
             result.prediction,
-            f"{top.probability:.3f}",
+            f"{top.probability:.2f}",
             f"{max(c.additivity_residual for c in result.classes):.0e}",
             film.severity,
             ", ".join(w.code for w in result.warnings),
             " ".join(f"{n} {modality}" for modality, n in sorted(film.received.items())),
         )
-    console.print(table)
+    # Piped into a file there is no width to keep to.
+    (console if console.is_terminal else Console(width=160)).print(table)
+    console.print(
+        "favours: the model's class with the highest probability p. residual: how far its map is from adding up."
+    )
     console.print(f"{len(films)} films in {seconds:.0f} s. Results as DICOM: {folder / 'received'}", soft_wrap=True)
     if report:
         console.print(f"Clusters of the phantoms: {report}", soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 
@@ -46,7 +46,7 @@ class Bench:
         uids = []
         for _ in range(count):
             ds = dcmread(io.BytesIO(self.film))
-            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid or generate_uid()
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(uid) if uid else generate_uid()
             buffer = io.BytesIO()
             ds.save_as(buffer)
             uids.append(str(ds.SOPInstanceUID))
