@@ -34,7 +34,7 @@ def done(http: httpx.Client, films: list[bytes]) -> list[dict[str, Any]]:
         answer = http.post("/api/v1/films", params={"model": "tiny-severity"}, content=film, headers=DICOM)
         assert answer.status_code == 202, answer.text
         ids.append(answer.json()["film_id"])
-    return [wait(http, film_id) for film_id in ids]
+    return [wait(http, film_id, "tiny-severity") for film_id in ids]
 
 
 def wait(http: httpx.Client, film_id: str, model: str = "") -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_objects_are_what_they_say(http: httpx.Client, done: list[dict[str, Any]
 
 def test_exact_maps_add_up(http: httpx.Client, done: list[dict[str, Any]]) -> None:
     film = done[1]
-    answer = http.get(f"/api/v1/films/{film['film_id']}/maps.npz")
+    answer = http.get(f"/api/v1/films/{film['film_id']}/maps.npz", params={"model": "tiny-severity"})
     maps = np.load(io.BytesIO(answer.content), allow_pickle=False)
     for c in film["result"]["classes"]:
         values = maps[f"map_{c['name']}"]
@@ -110,13 +110,15 @@ def test_a_cohort_is_clustered_and_reported(http: httpx.Client, done: list[dict[
     made = http.post("/api/v1/cohorts", json={"display_name": "six phantoms", "film_ids": ids, "labels": labels})
     assert made.status_code == 201, made.text
     cohort = made.json()["id"]
-    answer = http.post(f"/api/v1/cohorts/{cohort}/cluster", json={"seed": 3})
+    answer = http.post(f"/api/v1/cohorts/{cohort}/cluster", json={"seed": 3, "model": "tiny-severity"})
     assert answer.status_code == 200, answer.text
     clustering = answer.json()["clustering"]
     assert sorted(m["id"] for m in clustering["members"]) == sorted(ids)
     assert answer.json()["sweep"]["recommended_k"] == clustering["k"]
     assert http.get(f"/api/v1/cohorts/{cohort}").json()["clustering_ids"] == [clustering["id"]]
-    report = http.post(f"/api/v1/cohorts/{cohort}/cluster", json={"k": 2}, headers={"accept": "text/html"})
+    report = http.post(
+        f"/api/v1/cohorts/{cohort}/cluster", json={"k": 2, "model": "tiny-severity"}, headers={"accept": "text/html"}
+    )
     assert "not for diagnosis" in report.text.lower()
     assert ids[0] in report.text
     assert http.delete(f"/api/v1/cohorts/{cohort}").status_code == 204

@@ -173,7 +173,7 @@ async def _process(client: AsyncClient, items: list[Item], model: str) -> AsyncI
         waiting.setdefault(receipt.film_id, []).append(item)
     if not waiting:
         return
-    async for film in client.watch(list(waiting)):
+    async for film in client.watch(list(waiting), model=model):
         if film.final:
             for item in waiting.pop(film.film_id, []):
                 await _finish(client, item, film)

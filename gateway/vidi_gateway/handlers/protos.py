@@ -49,11 +49,12 @@ def timestamp(seconds: float) -> Timestamp:
 def film(record: FilmRecord) -> gateway_pb2.Film:
     """A film with its result, when there is one."""
     row = record.film
+    state, reason_code, reason = record.standing
     message = gateway_pb2.Film(
         film_id=row.film_id,
-        state=FILM_STATES[row.state],
-        reason_code=row.reason_code,
-        reason=row.reason,
+        state=FILM_STATES[state],
+        reason_code=reason_code,
+        reason=reason,
         receive_time=timestamp(row.received_at),
         update_time=timestamp(row.updated_at),
     )

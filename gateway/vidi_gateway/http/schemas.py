@@ -117,6 +117,7 @@ class Film(BaseModel):
     def of(cls, record: FilmRecord) -> Film:
         """From the journal."""
         row, analysis = record.film, record.analysis
+        state, reason_code, reason = record.standing
         result = None
         if analysis is not None and analysis.summary is not None and analysis.state is FilmState.DONE:
             summary = analysis.summary
@@ -136,9 +137,9 @@ class Film(BaseModel):
             )
         return cls(
             film_id=row.film_id,
-            state=row.state,
-            reason_code=row.reason_code,
-            reason=row.reason,
+            state=state,
+            reason_code=reason_code,
+            reason=reason,
             received=moment(row.received_at),
             updated=moment(row.updated_at),
             result=result,

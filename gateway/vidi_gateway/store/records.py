@@ -203,6 +203,14 @@ class FilmRecord:
         """The film's state."""
         return self.film.state
 
+    @property
+    def standing(self) -> tuple[FilmState, str, str]:
+        """State, coded reason and reason on the line that is looked at: a film may be done on one line only."""
+        row: Film | Analysis = self.film
+        if self.analysis is not None and self.analysis.model != self.film.model:
+            row = self.analysis
+        return row.state, row.reason_code, row.reason
+
 
 @dataclass(frozen=True)
 class Arrival:

@@ -1,19 +1,22 @@
-"""A gateway whose services' addresses lead back to itself: a slip of configuration, and no way to eat all memory."""
+"""A pass-through whose addresses lead back to itself: a slip of configuration, and no way to eat all memory."""
 
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
 from vidi.client import AsyncClient
 from vidi.errors import Unavailable
+from vidi.rpc.channel import open_channel
 from vidi.rpc.server import running
-from vidi.service import find
+from vidi.service import Mounted, Service
+from vidi.settings import ServiceSettings
+from vidi_gateway.passthrough import FORWARDED, add_forwarders
 
 
 def free_port() -> int:
@@ -23,17 +26,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_a_call_does_not_go_round_for_ever(tmp_path: Path) -> None:
-    port = free_port()
-    itself = f"127.0.0.1:{port}"
-    addresses = {f"{name}_address": itself for name in ("classifier", "explainer", "clusterer")}
-    service = find("gateway")
-    settings = service.settings(
-        data_dir=tmp_path, port=port, dimse_port=-1, http_port=-1, low_disk_bytes=0, grace_seconds=1.0, **addresses
-    )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+@asynccontextmanager
+async def open_loop(settings: ServiceSettings) -> AsyncIterator[Mounted]:
+    """Forward all three services to the very port that serves them."""
+    channel = open_channel(f"127.0.0.1:{settings.port}")
+    names = tuple(name for name, _register, _forwarder in FORWARDED)
+    yield Mounted(add_to=lambda server: add_forwarders(server, [channel] * 3), names=names)
+    await channel.close()
+
+
+async def test_a_call_does_not_go_round_for_ever() -> None:
+    service = Service("loop", ServiceSettings, open_loop)
+    settings = ServiceSettings(port=free_port(), grace_seconds=1.0)
     async with running(service, settings) as server, AsyncClient(gateway=server.address) as client:
         with pytest.raises(Unavailable, match="leads to a gateway") as caught:
             await asyncio.wait_for(client.explain(np.zeros((64, 64), np.float32)), 60)
     assert caught.value.reason == "FORWARDING_LOOP"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB

@@ -47,7 +47,10 @@ def test_every_error_type_has_a_place_in_the_table() -> None:
         return [kind, *(k for sub in kind.__subclasses__() for k in below(sub))]
 
     placed = tuple(kind for kind, _ in status.TABLE)
-    for kind in below(errors.ViDiError)[1:]:
+    # The API's own types: what a service keeps to itself and lets out by mistake is INTERNAL, whatever its name.
+    kinds = [kind for kind in below(errors.ViDiError)[1:] if kind.__module__ == errors.__name__]
+    assert len(kinds) >= 12
+    for kind in kinds:
         assert issubclass(kind, placed) or kind is errors.InternalError
 
 
