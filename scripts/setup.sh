@@ -35,10 +35,18 @@ rm -f $stamp
 pinned() { grep -E "^$1==" requirements.lock || fail "requirements.lock does not pin $1"; }
 pip="$venv/bin/python -m pip --disable-pip-version-check --no-input"
 
+# What an earlier lock brought and this one does not know goes; what somebody installed by hand stays.
+names() { sed -n 's/==.*//p' "$1" | sort; }
+if [ -f $venv/.vidi-lock ]; then
+    gone=$(comm -23 <(names $venv/.vidi-lock) <(names requirements.lock))
+    [ -z "$gone" ] || $pip uninstall --quiet --yes $gone
+fi
+
 # torch first and by name alone, so that whatever pip is configured to offer (with or without CUDA) is what everything else builds on.
 echo "setup: torch and torchvision (a few minutes, once)" >&2
 $pip install --quiet -c requirements.lock "$(pinned torch)" "$(pinned torchvision)"
 echo "setup: ViDi with everything it uses" >&2
 $pip install --quiet -c requirements.lock -e '.[all,test]'
 $venv/bin/vidi --version >&2
+cp requirements.lock $venv/.vidi-lock
 echo "$key" >$stamp
