@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from vidi.imaging.dicom import decode_dicom
+from vidi.phantoms import PhantomSpec, make, to_dicom
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Live
@@ -42,9 +43,10 @@ def vidi(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, films: list[bytes]) -> Path:
-    """Good films and bad ones, side by side."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good films and bad ones, side by side; none that another test sends."""
     root = tmp_path_factory.mktemp("films")
+    films = [to_dicom(make(PhantomSpec(seed=200 + s, severity="medium", height=256, width=256))) for s in range(6)]
     for i, film in enumerate(films[:3]):
         (root / f"phantom-{i}.dcm").write_bytes(film)
     buffer = io.BytesIO()

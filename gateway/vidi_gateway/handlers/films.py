@@ -102,7 +102,7 @@ class Films:
                 await self._services.model(model)
         receipt = await self._threads.run(self._intake.accept, data, source=source, model=line, priority=priority)
         if receipt.fate is Fate.COMPARING:
-            return await self._compared(receipt)
+            receipt = await self._compared(receipt)
         if receipt.fate is Fate.DUPLICATE and model:
             await self._threads.run(self._ask_for, receipt.film_id, model, priority)
         return receipt
