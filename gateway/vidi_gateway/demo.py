@@ -217,8 +217,9 @@ def _print(console: Console, films: list[DemoFilm], report: Path | None, folder:
             ", ".join(w.code for w in result.warnings),
             " ".join(f"{n} {modality}" for modality, n in sorted(film.received.items())),
         )
-    # Piped into a file there is no width to keep to.
-    (console if console.is_terminal else Console(width=160)).print(table)
+    if not console.is_terminal:
+        console.width = 160  # piped into a file there is no width to keep to
+    console.print(table)
     console.print(
         "favours: the model's class with the highest probability p. residual: how far its map is from adding up."
     )
