@@ -197,7 +197,6 @@ def _count_received(films: list[DemoFilm], folder: Path) -> None:
 
 
 def _print(console: Console, films: list[DemoFilm], report: Path | None, folder: Path, seconds: float) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("film", "favours", "p", "residual", "known", "warnings", "received")
