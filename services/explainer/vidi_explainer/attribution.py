@@ -38,6 +38,8 @@ class OutputAttribution:
         |total - (output - base_value)| / max(|output - base_value|, 1e-6); 0 is exact.
     channels
         float32 (3, height, width), or None when not asked for.
+    per_reference
+        float32 (references, height, width): each reference's own map; `map` is their mean. None when not asked for.
     """
 
     name: str
@@ -50,6 +52,7 @@ class OutputAttribution:
     base_value: float
     additivity_residual: float
     channels: npt.NDArray[np.float32] | None = None
+    per_reference: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def assemble(
     base_logits: npt.NDArray[np.floating],
     *,
     channels: bool,
+    per_reference: npt.NDArray[np.floating] | None = None,
 ) -> Attribution:
     """Make an explanation from attributions of every logit.
 
@@ -95,6 +99,8 @@ def assemble(
         (classes,): means over the references.
     channels
         Whether to keep the attributions per channel.
+    per_reference
+        (classes, references, height, width): each reference's map of each logit, summed over channels; None: not kept.
 
     Raises
     ------
@@ -125,6 +131,11 @@ def assemble(
                 base_value=base_value,
                 additivity_residual=abs(total - change) / max(abs(change), SMALLEST_CHANGE),
                 channels=per_channel.astype(np.float32) if channels else None,
+                per_reference=(
+                    None
+                    if per_reference is None
+                    else np.tensordot(weights, per_reference, axes=1).astype(np.float32, copy=False)
+                ),
             )
         )
     return Attribution(tuple(outputs), logits64)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vidi.bundle import Bundle
-from vidi.errors import PreconditionFailed
+from vidi.errors import InvalidInput, PreconditionFailed
+from vidi.imaging.preprocess import Preprocessing
 from vidi_explainer.attribution import Attribution
 from vidi_explainer.targets import Target
 
@@ -42,7 +45,15 @@ class Engine(Protocol):
     def concurrency(self) -> int:
         """How many calls of `explain` may run at a time; 1 for an engine that is not re-entrant."""
 
-    def explain(self, grid: npt.NDArray[np.float32], target: Target, *, channels: bool = False) -> Attribution:
+    def explain(
+        self,
+        grid: npt.NDArray[np.float32],
+        target: Target,
+        *,
+        channels: bool = False,
+        per_reference: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Attribution:
         """Explain one film.
 
         Parameters
@@ -53,27 +64,74 @@ class Engine(Protocol):
             What is explained.
         channels
             Whether to return the attributions per input channel too.
+        per_reference
+            Whether to return each reference's map too.
+        cancelled
+            Asked between layers by engines that can stop half-way; once it says True, `Cancelled` is raised soon.
 
         Raises
         ------
         InvalidInput
             When the target names a class that the model lacks, or the grid has another shape.
+        PreconditionFailed
+            When the engine has no maps per reference.
+        Cancelled
+            When `cancelled` said so.
+        """
+
+    def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the logits (n, classes) of grids (n, height, width), float32 in 0..1.
+
+        Raises
+        ------
+        InvalidInput
+            When the grids have another shape.
         """
 
 
-#: Engine by name: "module:function", imported when used; the function takes a bundle and a device.
-ENGINES: Mapping[str, str] = {"shap": "vidi_explainer.shap_engine:open_engine"}
+def require_grid(shape: tuple[int, ...], preprocessing: Preprocessing) -> None:
+    """Raise InvalidInput unless a grid has the height and width of the model's input."""
+    expected = (preprocessing.height, preprocessing.width)
+    if shape != expected:
+        raise InvalidInput(f"a grid of shape {shape} where the model takes {expected}", field="image")
 
 
-def open_engine(name: str, bundle: Bundle, device: str = "cpu") -> Engine:
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where and within what an engine works.
+
+    Attributes
+    ----------
+    device
+        "cpu", "cuda" or "cuda:N".
+    memory_bytes
+        What an engine may hold at a time for one film, its references' activations included, the network excluded.
+    cache_dir
+        Where engines may keep files that can be made again, such as references' activations; None: nowhere.
+    """
+
+    device: str = "cpu"
+    memory_bytes: int = 1 << 30
+    cache_dir: Path | None = None
+
+
+#: Engine by name: "module:function", imported when used; the function takes a bundle and options.
+ENGINES: Mapping[str, str] = {
+    "deepshap": "vidi_explainer.deepshap.engine:open_exact",
+    "deepshap-fast": "vidi_explainer.deepshap.engine:open_fast",
+    "shap": "vidi_explainer.shap_engine:open_engine",
+}
+
+
+def open_engine(name: str, bundle: Bundle, options: EngineOptions | None = None) -> Engine:
     """Open an engine for a bundle.
 
     Parameters
     ----------
     name
         One of `ENGINES`.
-    device
-        "cpu", "cuda" or "cuda:N".
+    options
+        Of the engine; None: the defaults.
 
     Raises
     ------
@@ -85,5 +143,5 @@ def open_engine(name: str, bundle: Bundle, device: str = "cpu") -> Engine:
     if name not in ENGINES:
         raise PreconditionFailed(f"no explainer engine {name!r}: there is {', '.join(sorted(ENGINES))}")
     module, _, function = ENGINES[name].partition(":")
-    factory: Callable[[Bundle, str], Engine] = getattr(import_module(module), function)
-    return factory(bundle, device)
+    factory: Callable[[Bundle, EngineOptions], Engine] = getattr(import_module(module), function)
+    return factory(bundle, options or EngineOptions())

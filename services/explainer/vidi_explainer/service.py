@@ -59,7 +59,7 @@ def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Eng
     import torch
 
     from vidi.bundle import discover
-    from vidi_explainer.engine import open_engine
+    from vidi_explainer.engine import EngineOptions, open_engine
 
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
@@ -67,7 +67,7 @@ def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Eng
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     models = discover(settings.model_dir)
-    return models, {name: open_engine(settings.explainer_engine, bundle, device) for name, bundle in models.items()}
+    return models, {name: open_engine(settings.explainer_engine, bundle, EngineOptions(device)) for name, bundle in models.items()}
 
 
 SERVICE = Service(name="explainer", settings=ExplainerSettings, open=open_explainer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -19,17 +19,18 @@ from shap.explainers._deep.deep_pytorch import op_handler
 from torch import nn
 
 from vidi.bundle import Bundle
-from vidi.errors import BundleError, InvalidInput
+from vidi.errors import BundleError, PreconditionFailed
 from vidi.imaging.preprocess import Preprocessing
 from vidi.models import load_network
 from vidi_explainer.attribution import Attribution, assemble
+from vidi_explainer.engine import EngineOptions, require_grid
 from vidi_explainer.targets import Target
 
 
-def open_engine(bundle: Bundle, device: str = "cpu") -> ShapEngine:
+def open_engine(bundle: Bundle, options: EngineOptions) -> ShapEngine:
     """Load a bundle's network and references into an engine (see `vidi_explainer.engine.open_engine`)."""
     return ShapEngine(
-        load_network(bundle, device),
+        load_network(bundle, options.device),
         bundle.background().astype(np.float32) / np.float32(255),
         bundle.preprocessing,
         bundle.class_names,
@@ -90,18 +91,32 @@ class ShapEngine:
             self._explainer = shap.DeepExplainer(self._network, background)
         self.references = len(references)
 
-    def explain(self, grid: npt.NDArray[np.float32], target: Target, *, channels: bool = False) -> Attribution:
-        """Explain one film (see `vidi_explainer.engine.Engine.explain`)."""
+    def explain(
+        self,
+        grid: npt.NDArray[np.float32],
+        target: Target,
+        *,
+        channels: bool = False,
+        per_reference: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Attribution:
+        """Explain one film (see `vidi_explainer.engine.Engine.explain`); it cannot stop half-way."""
         plan = target.plan(self._classes)
-        expected = (self._preprocessing.height, self._preprocessing.width)
-        if grid.shape != expected:
-            raise InvalidInput(f"a grid of shape {grid.shape} where the model takes {expected}", field="image")
+        if per_reference:
+            raise PreconditionFailed("engine 'shap' returns the mean over the references only")
+        require_grid(grid.shape, self._preprocessing)
         film = torch.from_numpy(self._preprocessing.to_input(grid)[None]).to(self._device)
         with self._lock, _full_precision():
             # shap's own check only raises; the residual is reported instead.
             values = self._explainer.shap_values(film, check_additivity=False)
             logits = self._logits(film)[0]
         return assemble(plan, np.moveaxis(values[0], -1, 0), logits, self._base_logits, channels=channels)
+
+    def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
+        require_grid(grids.shape[1:], self._preprocessing)
+        with self._lock, _full_precision():
+            return self._logits(torch.from_numpy(self._preprocessing.to_input(grids)).to(self._device))
 
     def _logits(self, films: torch.Tensor) -> npt.NDArray[np.float64]:
         with torch.no_grad():

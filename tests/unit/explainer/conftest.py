@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,7 @@ import torch
 from vidi.bundle import Bundle
 from vidi.models.tiny import SEVERITIES, write_tiny_bundle
 from vidi_explainer.attribution import Attribution, assemble
-from vidi_explainer.engine import Engine
-from vidi_explainer.shap_engine import open_engine
+from vidi_explainer.engine import Engine, open_engine
 from vidi_explainer.targets import Target
 
 
@@ -39,7 +38,15 @@ class LinearEngine:
         self.calls = 0
         self.failures = 0
 
-    def explain(self, grid: npt.NDArray[np.float32], target: Target, *, channels: bool = False) -> Attribution:
+    def explain(
+        self,
+        grid: npt.NDArray[np.float32],
+        target: Target,
+        *,
+        channels: bool = False,
+        per_reference: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Attribution:
         self.calls += 1
         self.entered.release()
         assert self.open.wait(120)
@@ -51,6 +58,9 @@ class LinearEngine:
         attributions = self.weights * change
         logits = base + attributions.sum(axis=(1, 2, 3))
         return assemble(target.plan(self._classes), attributions, logits, base, channels=channels)
+
+    def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        return np.einsum("kchw,nhw->nk", self.weights, grids.astype(np.float64))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +81,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def engine(bundle: Bundle) -> Engine:
-    return open_engine(bundle)
+    return open_engine("shap", bundle)
 
 
 @pytest.fixture
