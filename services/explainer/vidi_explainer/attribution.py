@@ -85,14 +85,14 @@ def assemble(
     channels: bool,
     per_reference: npt.NDArray[np.floating] | None = None,
 ) -> Attribution:
-    """Make an explanation from attributions of every logit.
+    """Make an explanation from attributions of every explained output.
 
     Parameters
     ----------
     plan
         The outputs to explain.
     attributions
-        (classes, 3, height, width): attribution of each logit to each input value.
+        (outputs, 3, height, width): attribution of each output to each input value.
     logits
         (classes,) of the film.
     base_logits
@@ -100,7 +100,7 @@ def assemble(
     channels
         Whether to keep the attributions per channel.
     per_reference
-        (classes, references, height, width): each reference's map of each logit, summed over channels; None: not kept.
+        (outputs, references, height, width): each reference's own map, summed over channels; None: not kept.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def assemble(
     logits64 = logits.astype(np.float64)
     base64 = base_logits.astype(np.float64)
     outputs = []
-    for name, index, weights in zip(plan.names, plan.indices, plan.weights, strict=True):
-        per_channel = np.tensordot(weights, exact, axes=1)
+    for i, (name, index, weights) in enumerate(zip(plan.names, plan.indices, plan.weights, strict=True)):
+        per_channel = exact[i]
         map_ = per_channel.sum(axis=0).astype(np.float32)
         total = float(map_.sum(dtype=np.float64))
         output, base_value = float(weights @ logits64), float(weights @ base64)
@@ -131,11 +131,7 @@ def assemble(
                 base_value=base_value,
                 additivity_residual=abs(total - change) / max(abs(change), SMALLEST_CHANGE),
                 channels=per_channel.astype(np.float32) if channels else None,
-                per_reference=(
-                    None
-                    if per_reference is None
-                    else np.tensordot(weights, per_reference, axes=1).astype(np.float32, copy=False)
-                ),
+                per_reference=None if per_reference is None else per_reference[i].astype(np.float32, copy=False),
             )
         )
     return Attribution(tuple(outputs), logits64)

@@ -107,12 +107,16 @@ class EngineOptions:
     memory_bytes
         What an engine may hold at a time for one film, its references' activations included, the network excluded.
     cache_dir
-        Where engines may keep files that can be made again, such as references' activations; None: nowhere.
+        Where engines may keep files that can be made again, such as references' activations; None: the system's
+        directory for temporary files.
+    concurrency
+        How many films an engine that is re-entrant explains at a time.
     """
 
     device: str = "cpu"
     memory_bytes: int = 1 << 30
     cache_dir: Path | None = None
+    concurrency: int = 1
 
 
 #: Engine by name: "module:function", imported when used; the function takes a bundle and options.
@@ -120,6 +124,13 @@ ENGINES: Mapping[str, str] = {
     "deepshap": "vidi_explainer.deepshap.engine:open_exact",
     "deepshap-fast": "vidi_explainer.deepshap.engine:open_fast",
     "shap": "vidi_explainer.shap_engine:open_engine",
+}
+
+#: What opens the same model with randomised weights, by engine: the function takes a bundle, options and a seed that
+#: shuffles each weight tensor. Engines without a line offer none.
+RANDOMISED: Mapping[str, str] = {
+    "deepshap": "vidi_explainer.deepshap.engine:open_randomised",
+    "deepshap-fast": "vidi_explainer.deepshap.engine:open_randomised",
 }
 
 
@@ -145,3 +156,26 @@ def open_engine(name: str, bundle: Bundle, options: EngineOptions | None = None)
     module, _, function = ENGINES[name].partition(":")
     factory: Callable[[Bundle, EngineOptions], Engine] = getattr(import_module(module), function)
     return factory(bundle, options or EngineOptions())
+
+
+def randomised_engines(name: str, bundle: Bundle, options: EngineOptions) -> Callable[[int], Engine] | None:
+    """Return what opens a bundle's model with weights shuffled by a seed, or None when the engine offers none.
+
+    Such a network learned nothing: what its maps show is noise (see `vidi_explainer.quality.noise_floor`).
+
+    Parameters
+    ----------
+    name
+        One of `ENGINES`.
+    options
+        Of the engines that are opened.
+    """
+    if name not in RANDOMISED:
+        return None
+    module, _, function = RANDOMISED[name].partition(":")
+
+    def opened(seed: int) -> Engine:
+        engine: Engine = getattr(import_module(module), function)(bundle, options, seed)
+        return engine
+
+    return opened

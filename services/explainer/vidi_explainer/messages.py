@@ -36,6 +36,22 @@ def target_from_proto(message: explainer_pb2.Target) -> Target:
     return Target(_KINDS[message.kind], message.class_a, message.class_b)
 
 
+def target_to_proto(target: Target) -> explainer_pb2.Target:
+    """Return the message of a target."""
+    return explainer_pb2.Target(kind=_TO_PROTO[target.kind], class_a=target.class_a, class_b=target.class_b)
+
+
+def method_of(bundle: Bundle, engine: Engine) -> explainer_pb2.Method:
+    """Say how an engine explains a bundle's model."""
+    return explainer_pb2.Method(
+        engine=engine.name,
+        engine_version=engine.version,
+        precision=engine.precision,
+        references=engine.references,
+        background_digest=bundle.manifest.background_sha256,
+    )
+
+
 def explanation_key(
     bundle: Bundle, engine: Engine, target: Target, grid: npt.NDArray[np.float32], *, channels: bool
 ) -> str:
@@ -68,14 +84,8 @@ def stored_response(
     """Return a response as it is cached: float32 maps, and nothing that belongs to one call only."""
     return explainer_pb2.ExplainResponse(
         model=to_ref(bundle),
-        method=explainer_pb2.Method(
-            engine=engine.name,
-            engine_version=engine.version,
-            precision=engine.precision,
-            references=engine.references,
-            background_digest=bundle.manifest.background_sha256,
-        ),
-        target=explainer_pb2.Target(kind=_TO_PROTO[target.kind], class_a=target.class_a, class_b=target.class_b),
+        method=method_of(bundle, engine),
+        target=target_to_proto(target),
         attributions=[
             explainer_pb2.ClassAttribution(
                 name=output.name,

@@ -12,13 +12,14 @@ from vidi_explainer.settings import ExplainerSettings
 if TYPE_CHECKING:
     from vidi.bundle import Bundle
     from vidi_explainer.engine import Engine
+    from vidi_explainer.quality.noise_floor import Randomised
 
 NAME = "vidi.api.explainer.v1.ExplainerService"
 
 
 @asynccontextmanager
 async def open_explainer(settings: ExplainerSettings) -> AsyncIterator[Mounted]:
-    """Load all bundles, their references and the engine; open the cache and the queues.
+    """Load all bundles, their references and the engines; open the cache and the queues.
 
     Raises
     ------
@@ -32,17 +33,21 @@ async def open_explainer(settings: ExplainerSettings) -> AsyncIterator[Mounted]:
     from vidi.api.explainer.v1 import explainer_pb2_grpc
     from vidi.cache import open_cache
     from vidi.rpc.work import WorkQueue
+    from vidi_explainer.assessments import Assessments
     from vidi_explainer.explanations import Explanations
     from vidi_explainer.servicer import ExplainerServicer
 
-    models, engines = await asyncio.to_thread(_load, settings)
+    models, engines, randomised = await asyncio.to_thread(_load, settings)
     cache = open_cache(settings)
     decoding = WorkQueue("explainer-decode", size=settings.queue_size, threads=settings.decode_threads)
     computing = WorkQueue(
         "explainer", size=settings.queue_size, threads=min(engine.concurrency for engine in engines.values())
     )
     explanations = Explanations(models, settings.default_model, engines, cache, decoding=decoding, computing=computing)
-    servicer = ExplainerServicer(explanations, settings.stream_concurrency)
+    assessments = Assessments(
+        models, settings.default_model, engines, randomised, decoding=decoding, computing=computing
+    )
+    servicer = ExplainerServicer(explanations, assessments, settings.stream_concurrency)
 
     def add_to(server: Any) -> None:
         explainer_pb2_grpc.add_ExplainerServiceServicer_to_server(servicer, server)
@@ -55,19 +60,22 @@ async def open_explainer(settings: ExplainerSettings) -> AsyncIterator[Mounted]:
         await cache.close()
 
 
-def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Engine]]:
+def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Engine], dict[str, Randomised]]:
     import torch
 
     from vidi.bundle import discover
-    from vidi_explainer.engine import EngineOptions, open_engine
+    from vidi_explainer.engine import EngineOptions, open_engine, randomised_engines
 
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = EngineOptions(device)
     models = discover(settings.model_dir)
-    return models, {name: open_engine(settings.explainer_engine, bundle, EngineOptions(device)) for name, bundle in models.items()}
+    engines = {name: open_engine(settings.explainer_engine, bundle, options) for name, bundle in models.items()}
+    offered = {name: randomised_engines(settings.explainer_engine, bundle, options) for name, bundle in models.items()}
+    return models, engines, {name: opened for name, opened in offered.items() if opened is not None}
 
 
 SERVICE = Service(name="explainer", settings=ExplainerSettings, open=open_explainer)

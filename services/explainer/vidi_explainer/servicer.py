@@ -1,4 +1,4 @@
-"""ExplainerService over gRPC: a thin layer over `Explanations`."""
+"""ExplainerService over gRPC: a thin layer over `Explanations` and `Assessments`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from google.rpc import status_pb2
 from vidi.api.explainer.v1 import explainer_pb2, explainer_pb2_grpc
 from vidi.rpc.context import remaining
 from vidi.rpc.streams import answer
+from vidi_explainer.assessments import Assessments
 from vidi_explainer.explanations import Explanations
 
 
 class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
-    """Serves explanations.
+    """Serves explanations and what they are worth.
 
     Parameters
     ----------
-    explanations
+    explanations, assessments
         What answers.
     concurrency
         Films of one stream that may wait or run at a time.
     """
 
-    def __init__(self, explanations: Explanations, concurrency: int) -> None:
+    def __init__(self, explanations: Explanations, assessments: Assessments, concurrency: int) -> None:
         self._explanations = explanations
+        self._assessments = assessments
         self._concurrency = concurrency
 
     async def Explain(self, request: explainer_pb2.ExplainRequest, context: Any) -> explainer_pb2.ExplainResponse:
@@ -48,3 +50,9 @@ class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
 
         async for response in answer(request_iterator, handle, failed, concurrency=self._concurrency):
             yield response
+
+    async def AssessExplanation(
+        self, request: explainer_pb2.AssessExplanationRequest, context: Any
+    ) -> explainer_pb2.AssessExplanationResponse:
+        """Assess the explanation of one film."""
+        return await self._assessments.assess(request, timeout=remaining(context))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from vidi.bundle import Bundle
 from vidi.errors import BundleError, PreconditionFailed
 from vidi.imaging.preprocess import Preprocessing
 from vidi.models import load_network
+from vidi_explainer.arithmetic import full_precision
 from vidi_explainer.attribution import Attribution, assemble
 from vidi_explainer.engine import EngineOptions, require_grid
 from vidi_explainer.targets import Target
@@ -85,7 +85,7 @@ class ShapEngine:
         parameter = next(network.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
         background = torch.from_numpy(preprocessing.to_input(references)).to(self._device)
-        with _full_precision():
+        with full_precision():
             _check_supported(self._network, background[:1], label)
             self._base_logits = self._logits(background).mean(axis=0)
             self._explainer = shap.DeepExplainer(self._network, background)
@@ -106,28 +106,24 @@ class ShapEngine:
             raise PreconditionFailed("engine 'shap' returns the mean over the references only")
         require_grid(grid.shape, self._preprocessing)
         film = torch.from_numpy(self._preprocessing.to_input(grid)[None]).to(self._device)
-        with self._lock, _full_precision():
+        with self._lock, full_precision():
             # shap's own check only raises; the residual is reported instead.
             values = self._explainer.shap_values(film, check_additivity=False)
             logits = self._logits(film)[0]
-        return assemble(plan, np.moveaxis(values[0], -1, 0), logits, self._base_logits, channels=channels)
+        return assemble(
+            plan, plan.combine(np.moveaxis(values[0], -1, 0)), logits, self._base_logits, channels=channels
+        )
 
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
         require_grid(grids.shape[1:], self._preprocessing)
-        with self._lock, _full_precision():
+        with self._lock, full_precision():
             return self._logits(torch.from_numpy(self._preprocessing.to_input(grids)).to(self._device))
 
     def _logits(self, films: torch.Tensor) -> npt.NDArray[np.float64]:
         with torch.no_grad():
             logits: npt.NDArray[np.float64] = self._network(films).double().cpu().numpy()
         return logits
-
-
-def _full_precision() -> AbstractContextManager[None]:
-    """No TF32: on a GPU convolutions would else keep 10 bits and the maps would not add up."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return flags
 
 
 def _check_supported(network: nn.Module, example: torch.Tensor, label: str) -> None:

@@ -2,7 +2,7 @@
 
 Attributions by DeepSHAP are linear in the output that is explained: the rescale rule (Shrikumar et al. 2017) multiplies
 the gradient of that output back through the network. A map of any weighted sum of logits is that weighted sum of their
-maps, exactly, so that one computation per logit serves every target.
+maps, so that an engine may explain logits and combine their maps, or explain the sums at once.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class Plan:
     names: tuple[str, ...]
     indices: tuple[int, ...]
     weights: npt.NDArray[np.float64]
+
+    def combine(self, attributions: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Return attributions of the outputs (outputs, ...) from those of every logit (classes, ...)."""
+        return np.tensordot(self.weights, attributions.astype(np.float64, copy=False), axes=1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,207 @@
+"""The engine: DeepSHAP of one film per call, any number of calls at a time.
+
+phi_c = mean over references r of (x - r) * m_c(x, r), where the multipliers m_c are those of DeepLIFT's rescale rule
+(ops.py); sums to f_c(x) - mean f_c(r) up to rounding (additivity).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from vidi.bundle import Bundle
+from vidi.imaging.preprocess import Preprocessing
+from vidi.models import load_network
+from vidi_explainer.arithmetic import full_precision
+from vidi_explainer.attribution import Attribution, assemble
+from vidi_explainer.deepshap.backward import Backward
+from vidi_explainer.deepshap.crew import Crew, Workspace
+from vidi_explainer.deepshap.graph import Graph, trace
+from vidi_explainer.deepshap.hardware import choose
+from vidi_explainer.deepshap.plan import make_plan
+from vidi_explainer.deepshap.references import Values, forward, needed_values, open_references
+from vidi_explainer.engine import EngineOptions, require_grid
+from vidi_explainer.targets import Target
+
+#: Part of every content key: raise it when results change by more than rounding.
+VERSION = "1"
+#: References that go down the network's deep, small layers together.
+CHUNK = 8
+
+
+def open_exact(bundle: Bundle, options: EngineOptions) -> DeepShapEngine:
+    """Open a bundle in float32 (see `vidi_explainer.engine.open_engine`)."""
+    return _open(bundle, options, fast=False)
+
+
+def open_fast(bundle: Bundle, options: EngineOptions) -> DeepShapEngine:
+    """Open a bundle with bfloat16 products, where the processor has them (see `vidi_explainer.engine.open_engine`)."""
+    return _open(bundle, options, fast=True)
+
+
+def _open(bundle: Bundle, options: EngineOptions, *, fast: bool) -> DeepShapEngine:
+    return DeepShapEngine(
+        load_network(bundle, options.device),
+        bundle.background().astype(np.float32) / np.float32(255),
+        bundle.preprocessing,
+        bundle.class_names,
+        label=bundle.name,
+        fast=fast,
+        options=options,
+    )
+
+
+class DeepShapEngine:
+    """DeepSHAP, exact or fast; re-entrant.
+
+    Calls share the references' activations and nothing that changes, so that concurrent calls return the same bits as
+    calls in turn. On devices other than CPUs the same mathematics runs as plain torch operations; that was never run
+    on a GPU.
+
+    Parameters
+    ----------
+    network
+        Returns logits (n, classes) of normalised films (n, 3, height, width); in evaluation mode. It is read, not changed.
+    references
+        float32 (references, height, width) in 0..1, grey films on the model's grid.
+    preprocessing
+        The network's preprocessing.
+    classes
+        Class names in output order.
+    label
+        What errors call the network.
+    fast
+        Whether backward convolutions may use bfloat16 products: cosine of at least 0.9999 to the exact map.
+    options
+        See there.
+
+    Raises
+    ------
+    BundleError
+        When the network holds an operation without a rule (named).
+    """
+
+    name = "deepshap"
+    version = VERSION
+
+    def __init__(
+        self,
+        network: nn.Module,
+        references: npt.NDArray[np.float32],
+        preprocessing: Preprocessing,
+        classes: Sequence[str],
+        *,
+        label: str = "network",
+        fast: bool = False,
+        options: EngineOptions | None = None,
+    ) -> None:
+        options = options or EngineOptions()
+        parameter = next(network.parameters(), None)
+        self._device = torch.device("cpu") if parameter is None else parameter.device
+        self._preprocessing = preprocessing
+        self._classes = tuple(classes)
+        self._graph: Graph = trace(network, label)
+        self._keep = needed_values(self._graph)
+        choice = choose(self._device, fast=fast)
+        self.precision = choice.precision
+        self.arithmetic = choice.reason
+        self.concurrency = options.concurrency
+        background = self._input(references)
+        scale = tuple(1.0 / s for s in preprocessing.std)
+        with full_precision():
+            shapes = _shapes(self._graph, background[:1])
+            self._shapes = shapes
+            self._steps = make_plan(self._graph, shapes, choice.arithmetic, Crew(torch.get_num_threads()), scale)
+            self._references = open_references(
+                self._forward, background, memory_bytes=options.memory_bytes // 2, directory=options.cache_dir
+            )
+        self._base_logits = self._references.logits.numpy().mean(axis=0)
+        self.references = self._references.count
+        self._idle: list[Workspace] = []
+        self._lock = threading.Lock()
+
+    def explain(
+        self,
+        grid: npt.NDArray[np.float32],
+        target: Target,
+        *,
+        channels: bool = False,
+        per_reference: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Attribution:
+        """Explain one film (see `vidi_explainer.engine.Engine.explain`)."""
+        plan = target.plan(self._classes)
+        require_grid(grid.shape, self._preprocessing)
+        outputs, (height, width) = len(plan.names), grid.shape
+        total = np.zeros((outputs, height, width, 3 if channels else 1), np.float64)
+        apart = np.empty((outputs, self.references, height, width), np.float32) if per_reference else None
+
+        def sink(attributions: torch.Tensor, first: int, last: int) -> None:
+            values = attributions.cpu().numpy().reshape(last - first, outputs, height, width, -1)
+            np.add(total, values.sum(axis=0, dtype=np.float64), out=total) if channels else np.add(
+                total[..., 0], values.sum(axis=(0, -1), dtype=np.float64), out=total[..., 0]
+            )
+            if apart is not None:
+                apart[:, first:last] = values.sum(axis=-1).swapaxes(0, 1)
+
+        with full_precision():
+            film, logits = self._forward(self._input(grid[None]))
+            workspace = self._borrow()
+            backward = Backward(
+                self._graph,
+                self._steps,
+                self._shapes,
+                film,
+                torch.from_numpy(plan.weights).float().to(self._device),
+                workspace=workspace,
+                channels=channels,
+                cancelled=cancelled,
+                sink=sink,
+            )
+            try:
+                for first in range(0, self.references, CHUNK):
+                    chunk = self._references.chunk(first, min(first + CHUNK, self.references))
+                    backward.run(chunk, first)
+            finally:
+                self._return(workspace)
+        return assemble(
+            plan,
+            np.moveaxis(total, -1, 1) / self.references,
+            logits[0].double().cpu().numpy(),
+            self._base_logits,
+            channels=channels,
+            per_reference=apart,
+        )
+
+    def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
+        require_grid(grids.shape[1:], self._preprocessing)
+        with full_precision():
+            found: npt.NDArray[np.float64] = forward(self._graph, self._input(grids), ())[1].double().cpu().numpy()
+        return found
+
+    def _input(self, grids: npt.NDArray[np.float32]) -> torch.Tensor:
+        films = torch.from_numpy(self._preprocessing.to_input(grids)).to(self._device)
+        return films.contiguous(memory_format=torch.channels_last)
+
+    def _forward(self, films: torch.Tensor) -> tuple[Values, torch.Tensor]:
+        return forward(self._graph, films, self._keep)
+
+    def _borrow(self) -> Workspace:
+        with self._lock:
+            return self._idle.pop() if self._idle else Workspace()
+
+    def _return(self, workspace: Workspace) -> None:
+        workspace.give_all()
+        with self._lock:
+            self._idle.append(workspace)
+
+
+def _shapes(graph: Graph, film: torch.Tensor) -> dict[int, torch.Size]:
+    values, _ = forward(graph, film, range(len(graph.nodes)))
+    return {node: value.shape for node, value in values.items()}
