@@ -9,9 +9,7 @@ The manifest holds the digests of both files and a digest of itself, which names
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from vidi.api.common.v1 import common_pb2
+from vidi.bundle_files import digest, file_digest, read, replace
 from vidi.errors import BundleError, NotFound, PreconditionFailed
 from vidi.imaging.preprocess import VERSION as PREPROCESSING_VERSION
 from vidi.manifest import FORMAT, Manifest, digest_of, seal
@@ -118,7 +117,7 @@ def load(path: Path | str) -> Bundle:
     manifest = _read_manifest(directory / MANIFEST)
     for name, expected in ((WEIGHTS, manifest.weights_sha256), (BACKGROUND, manifest.background_sha256)):
         file = directory / name
-        if _file_digest(file, _LIMITS[name]) != expected:
+        if file_digest(file, _LIMITS[name]) != expected:
             raise BundleError(f"{file}: does not fit the digest in {MANIFEST}: it was changed or damaged")
     bundle = Bundle(directory, manifest)
     bundle.background()
@@ -189,19 +188,48 @@ def write_bundle(
         )
     weights = safetensors.numpy.save({key: np.asarray(value, order="C") for key, value in state.items()})
     references = safetensors.numpy.save({"background": np.ascontiguousarray(background)})
-    try:
-        manifest = seal(
-            {
-                **fields,
-                "weights_sha256": _digest(weights),
-                "background_sha256": _digest(references),
-                "background_size": background.shape[0],
-            }
-        )
-    except ValidationError as error:
-        raise BundleError(f"{directory}: {_first(error)}") from None
-    _replace(directory / WEIGHTS, weights)
-    _replace(directory / BACKGROUND, references)
+    digests = {"weights_sha256": digest(weights), "background_sha256": digest(references)}
+    manifest = _sealed(directory, {**fields, **digests, "background_size": background.shape[0]})
+    replace(directory / WEIGHTS, weights)
+    replace(directory / BACKGROUND, references)
+    _write_manifest(directory, manifest)
+    return load(directory)
+
+
+def replace_background(
+    path: Path | str, output: Path | str, background: npt.NDArray[np.uint8], **fields: Any
+) -> Bundle:
+    """Write a bundle anew with other references; its weights stay the same to the byte.
+
+    Parameters
+    ----------
+    path
+        The bundle's directory.
+    output
+        Directory of the bundle with the new references; made when missing. It may be `path`.
+    background
+        DeepSHAP references, uint8 (n, height, width) on the model's grid.
+    fields
+        Fields of the manifest that change with them; digests and the background's size follow by themselves.
+
+    Raises
+    ------
+    BundleError
+        When the bundle is damaged before, the references have another shape, or a field is unknown or out of range.
+    """
+    import safetensors.numpy
+
+    bundle, directory = load(path), Path(output)
+    p = bundle.manifest.preprocessing
+    if background.dtype != np.uint8 or background.ndim != 3 or background.shape[1:] != (p.height, p.width):
+        raise BundleError(f"{directory}: the background is uint8 (n, {p.height}, {p.width})")
+    references = safetensors.numpy.save({"background": np.ascontiguousarray(background)})
+    current = bundle.manifest.model_dump(mode="json")
+    derived = {"background_sha256": digest(references), "background_size": background.shape[0]}
+    manifest = _sealed(directory, {**current, **fields, **derived})
+    directory.mkdir(parents=True, exist_ok=True)
+    replace(directory / WEIGHTS, read(bundle.weights_path, _LIMITS[WEIGHTS]))
+    replace(directory / BACKGROUND, references)
     _write_manifest(directory, manifest)
     return load(directory)
 
@@ -216,11 +244,7 @@ def update_manifest(path: Path | str, **fields: Any) -> Bundle:
     """
     bundle = load(path)
     current = bundle.manifest.model_dump(mode="json")
-    try:
-        manifest = seal({**current, **fields})
-    except ValidationError as error:
-        raise BundleError(f"{bundle.path / MANIFEST}: {_first(error)}") from None
-    _write_manifest(bundle.path, manifest)
+    _write_manifest(bundle.path, _sealed(bundle.path / MANIFEST, {**current, **fields}))
     return load(bundle.path)
 
 
@@ -295,7 +319,7 @@ def to_proto(bundle: Bundle, default: str) -> common_pb2.Model:
 
 
 def _read_manifest(file: Path) -> Manifest:
-    raw = _read(file, _LIMITS[MANIFEST])
+    raw = read(file, _LIMITS[MANIFEST])
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):
@@ -322,61 +346,31 @@ def _read_manifest(file: Path) -> Manifest:
     return manifest
 
 
+def _sealed(where: Path, fields: dict[str, Any]) -> Manifest:
+    try:
+        return seal(fields)
+    except ValidationError as error:
+        raise BundleError(f"{where}: {_first(error)}") from None
+
+
 def _write_manifest(directory: Path, manifest: Manifest) -> None:
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=True) + "\n"
-    _replace(directory / MANIFEST, text.encode())
+    replace(directory / MANIFEST, text.encode())
 
 
 def _read_safetensors(file: Path, expected: str) -> dict[str, npt.NDArray[Any]]:
     import safetensors
     import safetensors.numpy
 
-    raw = _read(file, _LIMITS[file.name])
+    raw = read(file, _LIMITS[file.name])
     # Verified over the very bytes that are parsed: the file may have been exchanged since `load`.
-    if _digest(raw) != expected:
+    if digest(raw) != expected:
         raise BundleError(f"{file}: does not fit the digest in {MANIFEST}: it was changed or damaged")
     try:
         tensors: dict[str, npt.NDArray[Any]] = safetensors.numpy.load(raw)
     except (safetensors.SafetensorError, KeyError, ValueError):
         raise BundleError(f"{file}: not a safetensors file that ViDi understands") from None
     return tensors
-
-
-def _read(file: Path, limit: int) -> bytes:
-    try:
-        if not file.is_file():
-            raise BundleError(f"{file}: missing")
-        if file.stat().st_size > limit:
-            raise BundleError(f"{file}: larger than {limit} bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
-
-
-def _file_digest(file: Path, limit: int) -> str:
-    try:
-        if not file.is_file():
-            raise BundleError(f"{file}: missing")
-        if file.stat().st_size > limit:
-            raise BundleError(f"{file}: larger than {limit} bytes")
-        with file.open("rb") as stream:
-            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _first(error: ValidationError) -> str:

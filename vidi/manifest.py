@@ -6,7 +6,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from vidi.imaging.preprocess import Preprocessing
 
@@ -14,6 +21,12 @@ FORMAT: Final = 1
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Text = Annotated[str, Field(max_length=8192)]
+#: Networks, by torchvision's names; `vidi.models.build` makes them.
+Arch = Literal["vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "densenet121"]
+Head = Literal["fc", "gap"]
+WITH_BATCH_NORM: Final[frozenset[Arch]] = frozenset({"vgg16_bn", "vgg19_bn", "densenet121"})
+#: How DeepSHAP references are made, see `vidi.background`.
+BackgroundStrategy = Literal["kmeans", "kmeans-by-class", "kmedoids", "synthetic", "blurred-mean"]
 
 
 class Strict(BaseModel):
@@ -128,6 +141,33 @@ class SplitRule(Strict):
         return int(hashlib.sha256((self.salt + patient_id).encode()).hexdigest(), 16) % 100
 
 
+class BackgroundRecipe(Strict):
+    """How the DeepSHAP references were made.
+
+    Attributes
+    ----------
+    strategy
+        See `vidi.background`.
+    count
+        Number of references.
+    seed
+        Of the strategy's random choices.
+    smallest
+        Smallest number of films that a reference averages; 1 where each is one film or one phantom.
+    classes
+        Class of the films behind each reference, in their order; empty where references stand for no class.
+    holds_patient_films
+        Whether references are films of patients, or means of too few to hide them: such a bundle stays at its site.
+    """
+
+    strategy: BackgroundStrategy
+    count: int = Field(ge=1, le=4096)
+    seed: int = Field(ge=0)
+    smallest: int = Field(ge=1)
+    classes: tuple[Name, ...] = ()
+    holds_patient_films: bool
+
+
 class Metric(Strict):
     """A measured quality: `value` with its 95 % interval (`ci_low`, `ci_high`), on the films that `split` names."""
 
@@ -146,15 +186,19 @@ class Manifest(Strict):
     format
         Version of this schema.
     arch
-        "vgg19" or "vgg19_bn" (torchvision's names).
+        The network, see `Arch`.
     width
         Channel multiplier against the published architecture.
+    batch_norm
+        Whether the network holds batch normalisations, see `WITH_BATCH_NORM`.
     head
-        "fc" or "gap", see `vidi.models.vgg`.
+        "fc" or "gap", see `vidi.models.vgg`; "densenet121" always has "gap".
     classes
         In output order, at least two, names unique.
     weights_sha256, background_sha256
         Digests of model.safetensors and background.safetensors.
+    background_recipe
+        How the references were made; None in bundles written before this was noted.
     calibrated
         Whether softmax(logits / temperature) was calibrated on held-out films.
     temperature
@@ -170,10 +214,10 @@ class Manifest(Strict):
     format: Literal[1] = FORMAT
     name: Name
     version: Name
-    arch: Literal["vgg19", "vgg19_bn"]
+    arch: Arch
     width: float = Field(gt=0, le=4)
     batch_norm: bool
-    head: Literal["fc", "gap"]
+    head: Head
     classes: tuple[ModelClass, ...] = Field(min_length=2, max_length=1000)
     preprocessing: PreprocessingSpec
     intended_use: IntendedUse
@@ -185,6 +229,7 @@ class Manifest(Strict):
     background_sha256: Sha256
     background_size: int = Field(ge=1, le=4096)
     background_description: Text
+    background_recipe: BackgroundRecipe | None = None
     calibrated: bool = False
     temperature: float = Field(default=1.0, gt=0, le=1000)
     map_scale: float = Field(default=0.0, ge=0)
@@ -192,14 +237,30 @@ class Manifest(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
-        if self.batch_norm != (self.arch == "vgg19_bn"):
+        if self.batch_norm != (self.arch in WITH_BATCH_NORM):
             raise ValueError(f"arch {self.arch!r} and batch_norm {self.batch_norm} contradict each other")
+        if self.arch == "densenet121" and self.head != "gap":
+            raise ValueError(f"arch {self.arch!r} and head {self.head!r} contradict each other")
         names = [c.name for c in self.classes]
         if len(set(names)) != len(names):
             raise ValueError("class names are not unique")
         if self.preprocessing.build().digest != self.preprocessing.digest:
             raise ValueError("the preprocessing's digest does not fit its parameters")
+        recipe = self.background_recipe
+        if recipe is not None:
+            if recipe.count != self.background_size or len(recipe.classes) not in (0, recipe.count):
+                raise ValueError(f"background_recipe speaks of other references than the {self.background_size} here")
+            if not set(recipe.classes) <= set(names):
+                raise ValueError("background_recipe names a class that the model lacks")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an absent recipe out: a bundle from before it was noted keeps its digest when it is written again."""
+        fields: dict[str, Any] = handler(self)
+        if fields.get("background_recipe") is None:
+            fields.pop("background_recipe", None)
+        return fields
 
 
 def digest_of(fields: dict[str, Any]) -> str:

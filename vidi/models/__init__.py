@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vidi.models.load import build_network, load_network
-from vidi.models.vgg import VGG19, vgg19
+from vidi.models.densenet import densenet121
+from vidi.models.load import build, build_network, load_network
+from vidi.models.vgg import VGG, VGG19, vgg16, vgg19
 
-__all__ = ["VGG19", "build_network", "load_network", "vgg19"]
+__all__ = ["VGG", "VGG19", "build", "build_network", "densenet121", "load_network", "vgg16", "vgg19"]

@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from vidi.bundle import Bundle
 from vidi.errors import BundleError
-from vidi.models.vgg import VGG19, vgg19
+from vidi.manifest import WITH_BATCH_NORM, Arch, Head
+from vidi.models.densenet import densenet121
+from vidi.models.vgg import vgg16, vgg19
 
 
-def build_network(bundle: Bundle) -> VGG19:
+def build(arch: Arch, num_classes: int, *, width: float = 1.0, head: Head = "gap") -> nn.Module:
+    """Return a freshly initialised network.
+
+    Parameters
+    ----------
+    arch, width, head
+        As in `vidi.manifest.Manifest`.
+    num_classes
+        Number of outputs (logits), at least 2.
+
+    Raises
+    ------
+    ValueError
+        When a parameter is out of range, or the network has no such head.
+    """
+    if arch == "densenet121":
+        if head != "gap":
+            raise ValueError(f"head {head!r}: DenseNet-121 has 'gap' only")
+        return densenet121(num_classes, width)
+    vgg = vgg16 if arch in ("vgg16", "vgg16_bn") else vgg19
+    return vgg(num_classes, width, batch_norm=arch in WITH_BATCH_NORM, head=head)
+
+
+def build_network(bundle: Bundle) -> nn.Module:
     """Return the bundle's architecture, freshly initialised."""
     m = bundle.manifest
-    return vgg19(len(m.classes), width=m.width, batch_norm=m.batch_norm, head=m.head)
+    return build(m.arch, len(m.classes), width=m.width, head=m.head)
 
 
-def load_network(bundle: Bundle, device: str | torch.device = "cpu") -> VGG19:
+def load_network(bundle: Bundle, device: str | torch.device = "cpu") -> nn.Module:
     """Load a bundle's network: float32, in evaluation mode, without gradients.
 
     Parameters

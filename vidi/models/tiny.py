@@ -1,6 +1,6 @@
 """Tiny, untrained but complete bundles, for tests, smoke runs of a deployment and measurements of overhead.
 
-Their answers mean nothing. They are real in every other way: a VGG-19 at 1/16 width, references, digests, codes.
+Their answers mean nothing. They are real in every other way: a network at 1/16 width, references, digests, codes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import nn
 
 from vidi.bundle import Bundle, write_bundle
 from vidi.imaging.preprocess import Preprocessing
-from vidi.manifest import Code, IntendedUse, ModelClass, PreprocessingSpec, SplitRule
+from vidi.manifest import WITH_BATCH_NORM, Arch, Code, IntendedUse, ModelClass, PreprocessingSpec, SplitRule
+from vidi.models.load import build
 from vidi.models.save import compact_state
-from vidi.models.vgg import vgg19
 
 NORMAL = ModelClass(
     name="normal", code=Code(value="MODEL_NORMAL", scheme="99VIDI", meaning="Model favours its class 'normal'")
@@ -42,6 +42,7 @@ def write_tiny_bundle(
     references: int = 8,
     width: float = 1 / 16,
     size: int = 224,
+    arch: Arch = "vgg19_bn",
 ) -> Bundle:
     """Write a tiny bundle with seeded random weights.
 
@@ -61,10 +62,12 @@ def write_tiny_bundle(
         Channel multiplier.
     size
         Height and width of the network's input in pixels, at least 32.
+    arch
+        The network; its head is the pooled one.
     """
     preprocessing = Preprocessing(height=size, width=size)
     films = _films(references + 24, size, seed)
-    network = _network(len(classes), width, seed, torch.from_numpy(preprocessing.to_input(films)))
+    network = _network(arch, len(classes), width, seed, torch.from_numpy(preprocessing.to_input(films)))
     use = IntendedUse(
         statement="Untrained: for tests and measurements only; its answers mean nothing.",
         modalities=("CR", "DX"),
@@ -78,9 +81,9 @@ def write_tiny_bundle(
         fields={
             "name": name,
             "version": "0.0.1",
-            "arch": "vgg19_bn",
+            "arch": arch,
             "width": width,
-            "batch_norm": True,
+            "batch_norm": arch in WITH_BATCH_NORM,
             "head": "gap",
             "classes": classes,
             "preprocessing": PreprocessingSpec.of(preprocessing),
@@ -93,11 +96,11 @@ def write_tiny_bundle(
     )
 
 
-def _network(num_classes: int, width: float, seed: int, inputs: torch.Tensor) -> nn.Module:
+def _network(arch: Arch, num_classes: int, width: float, seed: int, inputs: torch.Tensor) -> nn.Module:
     """Random weights with batch-norm statistics of the given inputs, so that signals neither vanish nor explode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = vgg19(num_classes, width=width, batch_norm=True, head="gap")
+        network = build(arch, num_classes, width=width, head="gap")
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # a plain average instead of a moving one
@@ -105,8 +108,7 @@ def _network(num_classes: int, width: float, seed: int, inputs: torch.Tensor) ->
             network.train()(inputs)
             network.eval()
             # Logits of random weights hardly differ between films: centre and spread them to about one unit.
-            linear = network.classifier[0]
-            assert isinstance(linear, nn.Linear)
+            (linear,) = (module for module in network.modules() if isinstance(module, nn.Linear))
             linear.weight.normal_()
             linear.bias.zero_()
             logits = network(inputs)

@@ -1,27 +1,33 @@
-"""VGG-19 with a width multiplier, optional batch normalisation, and a fully-connected or global-average-pooling head.
+"""VGG-16 and VGG-19 with a width multiplier, optional batch normalisation, and a fully-connected or pooled head.
 
 At width 1 with the "fc" head the state dict is torchvision's, key for key. Every module is used once and every ReLU
 works out of place, which DeepSHAP (and `shap.DeepExplainer`) needs.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
-configuration E.
+configurations D and E.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import nn
 
-# Configuration E: convolutions of each block, by output channels at width 1; every block ends in a 2 x 2 max-pool.
-BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+from vidi.manifest import Head
+
+Depth = Literal[16, 19]
+#: By depth, for each block: output channels at width 1, number of convolutions. Every block ends in a 2 x 2 max-pool.
+BLOCKS: Mapping[int, tuple[tuple[int, int], ...]] = {
+    16: ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)),
+    19: ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)),
+}
 HIDDEN = 4096
-Head = Literal["fc", "gap"]
 
 
-class VGG19(nn.Module):
-    """VGG-19.
+class VGG(nn.Module):
+    """VGG-16 or VGG-19.
 
     Parameters
     ----------
@@ -33,23 +39,34 @@ class VGG19(nn.Module):
         Whether each convolution is followed by a batch normalisation.
     head
         "fc": 7 x 7 pooling and three linear layers, as published; "gap": global average pooling and one linear layer.
+    depth
+        Layers with weights at the "fc" head: 16 or 19.
+
+    Raises
+    ------
+    ValueError
+        When a parameter is out of range.
 
     Notes
     -----
     Input float32 (n, 3, height, width), normalised, at least 32 pixels a side; output logits float32 (n, num_classes).
     """
 
-    def __init__(self, num_classes: int, width: float = 1.0, batch_norm: bool = False, head: Head = "fc") -> None:
+    def __init__(
+        self, num_classes: int, width: float = 1.0, batch_norm: bool = False, head: Head = "fc", depth: Depth = 19
+    ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes}: at least 2 are needed")
         if not width > 0:
             raise ValueError(f"width {width}: must be more than 0")
+        if depth not in BLOCKS:
+            raise ValueError(f"depth {depth}: 16 or 19")
         layers: list[nn.Module] = []
         channels = 3
-        for block_channels, depth in BLOCKS:
-            for _ in range(depth):
-                out = _scaled(block_channels, width)
+        for block_channels, convolutions in BLOCKS[depth]:
+            for _ in range(convolutions):
+                out = scaled(block_channels, width)
                 layers.append(nn.Conv2d(channels, out, kernel_size=3, padding=1))
                 if batch_norm:
                     layers.append(nn.BatchNorm2d(out))
@@ -58,7 +75,7 @@ class VGG19(nn.Module):
             layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
         self.features = nn.Sequential(*layers)
         if head == "fc":
-            hidden = _scaled(HIDDEN, width)
+            hidden = scaled(HIDDEN, width)
             self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
             self.classifier = nn.Sequential(
                 nn.Linear(channels * 49, hidden),
@@ -93,10 +110,20 @@ class VGG19(nn.Module):
                 nn.init.zeros_(module.bias)
 
 
-def vgg19(num_classes: int, width: float = 1.0, batch_norm: bool = False, head: Head = "fc") -> VGG19:
-    """Return a freshly initialised VGG-19; the parameters are `VGG19`'s."""
-    return VGG19(num_classes, width, batch_norm, head)
+#: The class under its first name: whose depth is not said has 19 layers.
+VGG19 = VGG
 
 
-def _scaled(channels: int, width: float) -> int:
+def vgg16(num_classes: int, width: float = 1.0, batch_norm: bool = False, head: Head = "fc") -> VGG:
+    """Return a freshly initialised VGG-16; the parameters are `VGG`'s."""
+    return VGG(num_classes, width, batch_norm, head, 16)
+
+
+def vgg19(num_classes: int, width: float = 1.0, batch_norm: bool = False, head: Head = "fc") -> VGG:
+    """Return a freshly initialised VGG-19; the parameters are `VGG`'s."""
+    return VGG(num_classes, width, batch_norm, head, 19)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return a number of channels times a width multiplier, at least 1."""
     return max(1, round(channels * width))

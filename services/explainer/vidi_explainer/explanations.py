@@ -17,6 +17,7 @@ from vidi import bundle as bundles
 from vidi.api.explainer.v1 import explainer_pb2
 from vidi.bundle import Bundle
 from vidi.cache import ExplanationCache, SingleFlight
+from vidi.errors import Cancelled
 from vidi.imaging.geometry import Affine
 from vidi.imaging.image_proto import grid_source
 from vidi.rpc.work import WorkQueue
@@ -26,6 +27,8 @@ from vidi_explainer.messages import explanation_key, for_call, stored_response, 
 from vidi_explainer.targets import Target
 
 T = TypeVar("T")
+#: Makes a response; asks now and then whether anybody still waits for it.
+Compute = Callable[[Callable[[], bool]], bytes]
 
 
 class Explanations:
@@ -102,8 +105,8 @@ class Explanations:
 
         grid, map_to_image, key = await self._decoding.run(prepare, timeout=timeout)
 
-        def compute() -> bytes:
-            return _compute(bundle, engine, target, grid, key, channels)
+        def compute(cancelled: Callable[[], bool]) -> bytes:
+            return _compute(bundle, engine, target, grid, key, channels, cancelled)
 
         if request.bypass_cache:
             alone = f"{key} {next(self._bypasses)}"
@@ -115,48 +118,55 @@ class Explanations:
         response = explainer_pb2.ExplainResponse.FromString(data)
         return for_call(response, map_to_image=map_to_image, cache_hit=hit, map_dtype=request.map_dtype)
 
-    async def _found_or_fresh(
-        self, key: str, compute: Callable[[], bytes], deadline: float | None
-    ) -> tuple[bytes, bool]:
+    async def _found_or_fresh(self, key: str, compute: Compute, deadline: float | None) -> tuple[bytes, bool]:
         data = await self._cache.get(key)
         if data is not None and _belongs(data, key):
             return data, True
         return await self._fresh(key, compute, deadline)
 
-    async def _fresh(self, key: str, compute: Callable[[], bytes], deadline: float | None) -> tuple[bytes, bool]:
-        data = await self._to_the_end(compute, None if deadline is None else deadline - time.monotonic())
+    async def _fresh(self, key: str, compute: Compute, deadline: float | None) -> tuple[bytes, bool]:
+        data = await self._until_nobody_waits(compute, None if deadline is None else deadline - time.monotonic())
         await self._cache.put(key, data)
         return data, False
 
-    async def _to_the_end(self, compute: Callable[[], T], timeout: float | None) -> T:
-        """Run on the computing queue; once started, go on although everybody gave up.
+    async def _until_nobody_waits(self, compute: Callable[[Callable[[], bool]], T], timeout: float | None) -> T:
+        """Run on the computing queue; when everybody gave up, ask the engine to stop.
 
-        The thread cannot be stopped anyway, and whoever asks again then finds the result: a caller whose deadline is
-        shorter than a computation gets there on a later attempt instead of never.
+        An engine that cannot stop half-way goes on, and its result is kept for whoever asks again. The thread is waited
+        for either way: the next film has it only then.
         """
-        started = threading.Event()
+        started, given_up = threading.Event(), threading.Event()
 
         def run() -> T:
             started.set()
-            return compute()
+            return compute(given_up.is_set)
 
         work = asyncio.ensure_future(self._computing.run(run, timeout=timeout))
         while True:
             try:
                 return await asyncio.shield(work)
+            except Cancelled:
+                raise asyncio.CancelledError from None
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or not started.is_set() or work.cancelled():
                     work.cancel()
                     raise
+                given_up.set()
                 task.uncancel()
 
 
 def _compute(
-    bundle: Bundle, engine: Engine, target: Target, grid: npt.NDArray[np.float32], key: str, channels: bool
+    bundle: Bundle,
+    engine: Engine,
+    target: Target,
+    grid: npt.NDArray[np.float32],
+    key: str,
+    channels: bool,
+    cancelled: Callable[[], bool],
 ) -> bytes:
     start = time.perf_counter()
-    attribution = engine.explain(grid, target, channels=channels)
+    attribution = engine.explain(grid, target, channels=channels, cancelled=cancelled)
     seconds = time.perf_counter() - start
     metrics.COMPUTE_SECONDS.labels(bundle.name, engine.name).observe(seconds)
     response = stored_response(bundle, engine, target, key, attribution, seconds)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from vidi.service import Mounted, Service
+from vidi.settings import MIB
 from vidi_explainer.settings import ExplainerSettings
 
 if TYPE_CHECKING:
@@ -71,7 +72,12 @@ def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Eng
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = EngineOptions(device)
+    options = EngineOptions(
+        device,
+        memory_bytes=settings.explainer_memory_mib * MIB,
+        cache_dir=settings.data_dir / "explainer",
+        concurrency=settings.explainer_concurrency,
+    )
     models = discover(settings.model_dir)
     engines = {name: open_engine(settings.explainer_engine, bundle, options) for name, bundle in models.items()}
     offered = {name: randomised_engines(settings.explainer_engine, bundle, options) for name, bundle in models.items()}

@@ -11,7 +11,19 @@ from vidi.settings import ServiceSettings
 class ExplainerSettings(ServiceSettings, CacheSettings):
     """Settings of the explainer (`VIDI_...`)."""
 
-    explainer_engine: str = Field(default="shap", description="How attributions are computed: shap.")
+    explainer_engine: str = Field(
+        default="deepshap",
+        description="How attributions are computed: deepshap (float32), deepshap-fast (bfloat16 products where the "
+        "processor has them), or shap (the reference, slow).",
+    )
+    explainer_concurrency: int = Field(
+        default=1, ge=1, le=64, description="Films that one process explains at a time; each takes its own memory."
+    )
+    explainer_memory_mib: int = Field(
+        default=1024,
+        ge=128,
+        description="What one film's explanation may hold, in MiB, the network excluded.",
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

@@ -110,9 +110,7 @@ class ShapEngine:
             # shap's own check only raises; the residual is reported instead.
             values = self._explainer.shap_values(film, check_additivity=False)
             logits = self._logits(film)[0]
-        return assemble(
-            plan, plan.combine(np.moveaxis(values[0], -1, 0)), logits, self._base_logits, channels=channels
-        )
+        return assemble(plan, plan.combine(np.moveaxis(values[0], -1, 0)), logits, self._base_logits, channels=channels)
 
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""

@@ -57,7 +57,8 @@ class LinearEngine:
         base = self.weights.reshape(len(self._classes), -1) @ self.mean_reference.ravel()
         attributions = self.weights * change
         logits = base + attributions.sum(axis=(1, 2, 3))
-        return assemble(target.plan(self._classes), attributions, logits, base, channels=channels)
+        plan = target.plan(self._classes)
+        return assemble(plan, plan.combine(attributions), logits, base, channels=channels)
 
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         return np.einsum("kchw,nhw->nk", self.weights, grids.astype(np.float64))

@@ -55,12 +55,13 @@ def test_combined_targets_are_combined_attributions() -> None:
     logits = base + attributions.sum(axis=(1, 2, 3))
     maps = attributions.sum(axis=1)
     target = Target(TargetKind.CLASS_VS_CLASS, "c", "a")
-    (versus,) = assemble(target.plan(CLASSES), attributions, logits, base, channels=False).outputs
+    plan = target.plan(CLASSES)
+    (versus,) = assemble(plan, plan.combine(attributions), logits, base, channels=False).outputs
     np.testing.assert_allclose(versus.map, maps[2] - maps[0], rtol=1e-5, atol=1e-6)
     assert versus.output == pytest.approx(logits[2] - logits[0])
     assert versus.base_value == pytest.approx(1.5)
     plan = Target(TargetKind.CLASS_VS_MEAN).plan(CLASSES)
-    mean = assemble(plan, attributions, logits, base, channels=False).outputs[1]
+    mean = assemble(plan, plan.combine(attributions), logits, base, channels=False).outputs[1]
     np.testing.assert_allclose(mean.map, maps[1] - (maps[0] + maps[2]) / 2, rtol=1e-5, atol=1e-6)
     assert mean.additivity_residual < 1e-5
 

@@ -10,7 +10,7 @@
     backward.py     one film against a chunk of references
     engine.py       the engine
 
-Sources: Shrikumar, Greenside and Kundaje, "Learning Important Features Through Propagating Activation Differences", 2017
-(DeepLIFT, the rescale rule); Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", 2017 (SHAP, mean
-over references).
+Sources: Shrikumar, Greenside and Kundaje, "Learning Important Features Through Propagating Activation Differences",
+2017 (DeepLIFT, the rescale rule); Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", 2017
+(SHAP, mean over references).
 """

@@ -7,6 +7,7 @@ being worked on stays in the processor's caches and memory does not depend on ho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 
@@ -80,9 +81,8 @@ class Backward:
                 raise Cancelled("the caller gave up while the film was being explained")
             self._take(step, pending, references, first)
         if 0 in pending:
-            multipliers = _plain(pending[0]).unflatten(0, (count, -1))
-            change = self._film[0] - references[0]
-            attributions = (multipliers * change.unsqueeze(1)).flatten(0, 1)
+            change = (self._film[0] - references[0]).repeat_interleave(len(self._outputs), 0)
+            attributions = _plain(pending[0]) * change
             self._sink(attributions.permute(0, 2, 3, 1), first, first + count)
 
     def _divide(self, index: int, multipliers: Pending, references: Values, first: int, most: int) -> None:
@@ -91,7 +91,7 @@ class Backward:
         count = len(references[0])
         parts = -(-count // most)
         edges = [count * i // parts for i in range(parts + 1)]
-        for start, end in zip(edges[:-1], edges[1:], strict=True):
+        for start, end in pairwise(edges):
             rows = (start * outputs, end * outputs)
             part = multipliers.part(*rows) if isinstance(multipliers, Multipliers) else multipliers[slice(*rows)]
             chunk = {key: value[start:end] for key, value in references.items()}
@@ -103,25 +103,24 @@ class Backward:
         fused = step.fused
         if isinstance(fused, FusedInput):
             laid = self._laid(multipliers, fused)
-            out = fused.run(laid, self._film[0], references[0], self._workspace, channels=self._channels)
+            film, chunk = _pixels(self._film[0]), _pixels(references[0])
+            out = fused.run(laid, film, chunk, self._workspace, channels=self._channels)
             self._sink(out, first, first + len(references[0]))
             self._workspace.give(out)
             self._release(laid, multipliers)
         elif isinstance(fused, FusedConvolution):
             laid = self._laid(multipliers, fused)
             target = step.targets[0]
-            self._add(pending, target, fused.run(laid, self._film[target], references[target], self._workspace))
+            film, chunk = _pixels(self._film[target]), _pixels(references[target])
+            self._add(pending, target, fused.run(laid, film, chunk, self._workspace))
             self._release(laid, multipliers)
         else:
-            operation = self._graph.nodes[step.node].operation
-            assert operation is not None
+            operation = step.operation
             plain = _plain(multipliers)
             if isinstance(operation, Rule):
                 (source,) = step.targets
                 film = value_at(self._graph, self._film, source)
-                self._add(
-                    pending, source, operation.attribute(plain, film, value_at(self._graph, references, source))
-                )
+                self._add(pending, source, operation.attribute(plain, film, value_at(self._graph, references, source)))
             else:
                 shapes = [self._shapes[i] for i in step.targets]
                 for target, part in zip(step.targets, operation.backward(plain, shapes), strict=True):
@@ -148,3 +147,8 @@ class Backward:
 
 def _plain(multipliers: Pending) -> torch.Tensor:
     return multipliers.plain() if isinstance(multipliers, Multipliers) else multipliers
+
+
+def _pixels(values: torch.Tensor) -> torch.Tensor:
+    """Return values as compiled loops read them, which is how they are as a rule."""
+    return values.contiguous(memory_format=torch.channels_last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import torch
 
@@ -24,9 +25,7 @@ class Crew:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="vidi-deepshap") if threads > 1 else None
 
-    def share(
-        self, ranges: list[tuple[int, int]], work: Callable[[list[tuple[int, int]], int], None]
-    ) -> None:
+    def share(self, ranges: list[tuple[int, int]], work: Callable[[list[tuple[int, int]], int], None]) -> None:
         """Call `work(ranges, part)` for parts of ranges until all of them are done.
 
         Parameters
@@ -34,7 +33,7 @@ class Crew:
         ranges
             First and last (exclusive) item of each range; every part gets a piece of each.
         work
-            Must release the interpreter lock to gain anything; parts are numbered from 0 and run at most once at a time.
+            Must release the interpreter lock to gain anything. Parts are numbered from 0; each runs once.
         """
         pieces = [_pieces(first, last, self.threads) for first, last in ranges]
         others = []
@@ -55,7 +54,7 @@ class Crew:
 
 def _pieces(first: int, last: int, parts: int) -> list[tuple[int, int]]:
     edges = [first + (last - first) * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 class Workspace:

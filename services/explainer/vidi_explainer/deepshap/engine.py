@@ -19,11 +19,11 @@ from vidi.imaging.preprocess import Preprocessing
 from vidi.models import load_network
 from vidi_explainer.arithmetic import full_precision
 from vidi_explainer.attribution import Attribution, assemble
-from vidi_explainer.deepshap.backward import Backward
+from vidi_explainer.deepshap.backward import Backward, Sink
 from vidi_explainer.deepshap.crew import Crew, Workspace
 from vidi_explainer.deepshap.graph import Graph, trace
 from vidi_explainer.deepshap.hardware import choose
-from vidi_explainer.deepshap.plan import make_plan
+from vidi_explainer.deepshap.plan import keeps_ties, make_plan
 from vidi_explainer.deepshap.references import Values, forward, needed_values, open_references
 from vidi_explainer.engine import EngineOptions, require_grid
 from vidi_explainer.targets import Target
@@ -44,9 +44,28 @@ def open_fast(bundle: Bundle, options: EngineOptions) -> DeepShapEngine:
     return _open(bundle, options, fast=True)
 
 
+def open_randomised(bundle: Bundle, options: EngineOptions, seed: int) -> DeepShapEngine:
+    """Open a bundle with each of its weight tensors shuffled: what maps look like of a network that learned nothing.
+
+    Shuffling keeps every layer's distribution of weights, and with it the scale of its outputs, roughly. Source:
+    Adebayo et al., "Sanity Checks for Saliency Maps", 2018 (model parameter randomisation).
+    """
+    network = load_network(bundle, options.device)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        if parameter.dim() > 1:  # biases and normalisation would throw activations out of range
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.data = parameter.data.flatten()[order].view_as(parameter)
+    return _engine(network, bundle, options, fast=False)
+
+
 def _open(bundle: Bundle, options: EngineOptions, *, fast: bool) -> DeepShapEngine:
+    return _engine(load_network(bundle, options.device), bundle, options, fast=fast)
+
+
+def _engine(network: nn.Module, bundle: Bundle, options: EngineOptions, *, fast: bool) -> DeepShapEngine:
     return DeepShapEngine(
-        load_network(bundle, options.device),
+        network,
         bundle.background().astype(np.float32) / np.float32(255),
         bundle.preprocessing,
         bundle.class_names,
@@ -66,7 +85,7 @@ class DeepShapEngine:
     Parameters
     ----------
     network
-        Returns logits (n, classes) of normalised films (n, 3, height, width); in evaluation mode. It is read, not changed.
+        Returns logits (n, classes) of normalised films (n, 3, height, width); in evaluation mode. Read, not changed.
     references
         float32 (references, height, width) in 0..1, grey films on the model's grid.
     preprocessing
@@ -107,19 +126,24 @@ class DeepShapEngine:
         self._classes = tuple(classes)
         self._graph: Graph = trace(network, label)
         self._keep = needed_values(self._graph)
+        self._format = torch.channels_last if keeps_ties(self._graph) else torch.contiguous_format
         choice = choose(self._device, fast=fast)
         self.precision = choice.precision
         self.arithmetic = choice.reason
         self.concurrency = options.concurrency
         background = self._input(references)
-        scale = tuple(1.0 / s for s in preprocessing.std)
-        with full_precision():
+        red, green, blue = preprocessing.std
+        scale = (1.0 / red, 1.0 / green, 1.0 / blue)
+        with torch.no_grad(), full_precision():
             shapes = _shapes(self._graph, background[:1])
             self._shapes = shapes
             self._steps = make_plan(self._graph, shapes, choice.arithmetic, Crew(torch.get_num_threads()), scale)
             self._references = open_references(
                 self._forward, background, memory_bytes=options.memory_bytes // 2, directory=options.cache_dir
             )
+        # A pass holds two values of the largest step, and the chunks above it as much again.
+        largest = max(step.bytes_per_multiplier for step in self._steps)
+        self._outputs_at_a_time = max(1, options.memory_bytes // (8 * largest))
         self._base_logits = self._references.logits.numpy().mean(axis=0)
         self.references = self._references.count
         self._idle: list[Workspace] = []
@@ -137,57 +161,49 @@ class DeepShapEngine:
         """Explain one film (see `vidi_explainer.engine.Engine.explain`)."""
         plan = target.plan(self._classes)
         require_grid(grid.shape, self._preprocessing)
-        outputs, (height, width) = len(plan.names), grid.shape
-        total = np.zeros((outputs, height, width, 3 if channels else 1), np.float64)
-        apart = np.empty((outputs, self.references, height, width), np.float32) if per_reference else None
-
-        def sink(attributions: torch.Tensor, first: int, last: int) -> None:
-            values = attributions.cpu().numpy().reshape(last - first, outputs, height, width, -1)
-            np.add(total, values.sum(axis=0, dtype=np.float64), out=total) if channels else np.add(
-                total[..., 0], values.sum(axis=(0, -1), dtype=np.float64), out=total[..., 0]
-            )
-            if apart is not None:
-                apart[:, first:last] = values.sum(axis=-1).swapaxes(0, 1)
-
-        with full_precision():
+        weights = torch.from_numpy(plan.weights).float().to(self._device)
+        found = _Sums(len(plan.names), self.references, grid.shape, channels=channels, per_reference=per_reference)
+        with torch.no_grad(), full_precision():
             film, logits = self._forward(self._input(grid[None]))
             workspace = self._borrow()
-            backward = Backward(
-                self._graph,
-                self._steps,
-                self._shapes,
-                film,
-                torch.from_numpy(plan.weights).float().to(self._device),
-                workspace=workspace,
-                channels=channels,
-                cancelled=cancelled,
-                sink=sink,
-            )
             try:
-                for first in range(0, self.references, CHUNK):
-                    chunk = self._references.chunk(first, min(first + CHUNK, self.references))
-                    backward.run(chunk, first)
+                for start in range(0, len(weights), self._outputs_at_a_time):
+                    group = weights[start : start + self._outputs_at_a_time]
+                    backward = Backward(
+                        self._graph,
+                        self._steps,
+                        self._shapes,
+                        film,
+                        group,
+                        workspace=workspace,
+                        channels=channels,
+                        cancelled=cancelled,
+                        sink=found.sink(start, start + len(group)),
+                    )
+                    for first in range(0, self.references, CHUNK):
+                        chunk = self._references.chunk(first, min(first + CHUNK, self.references))
+                        backward.run(chunk, first)
             finally:
                 self._return(workspace)
         return assemble(
             plan,
-            np.moveaxis(total, -1, 1) / self.references,
+            found.total / self.references,
             logits[0].double().cpu().numpy(),
             self._base_logits,
             channels=channels,
-            per_reference=apart,
+            per_reference=found.apart,
         )
 
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
         require_grid(grids.shape[1:], self._preprocessing)
-        with full_precision():
+        with torch.no_grad(), full_precision():
             found: npt.NDArray[np.float64] = forward(self._graph, self._input(grids), ())[1].double().cpu().numpy()
         return found
 
     def _input(self, grids: npt.NDArray[np.float32]) -> torch.Tensor:
         films = torch.from_numpy(self._preprocessing.to_input(grids)).to(self._device)
-        return films.contiguous(memory_format=torch.channels_last)
+        return films.contiguous(memory_format=self._format)
 
     def _forward(self, films: torch.Tensor) -> tuple[Values, torch.Tensor]:
         return forward(self._graph, films, self._keep)
@@ -205,3 +221,47 @@ class DeepShapEngine:
 def _shapes(graph: Graph, film: torch.Tensor) -> dict[int, torch.Size]:
     values, _ = forward(graph, film, range(len(graph.nodes)))
     return {node: value.shape for node, value in values.items()}
+
+
+class _Sums:
+    """Attributions summed over the references as they come, in float64.
+
+    Parameters
+    ----------
+    outputs, references, shape
+        How many, and the grid's height and width.
+    channels
+        Whether the input's channels are kept apart.
+    per_reference
+        Whether each reference's map is kept too.
+
+    Attributes
+    ----------
+    total
+        float64 (outputs, 3 if channels else 1, height, width).
+    apart
+        float32 (outputs, references, height, width), or None.
+    """
+
+    def __init__(
+        self, outputs: int, references: int, shape: tuple[int, ...], *, channels: bool, per_reference: bool
+    ) -> None:
+        self._channels = channels
+        self.total = np.zeros((outputs, 3 if channels else 1, *shape), np.float64)
+        self.apart = np.empty((outputs, references, *shape), np.float32) if per_reference else None
+
+    def sink(self, start: int, end: int) -> Sink:
+        """Return what takes the attributions of outputs start..end-1."""
+
+        def take(attributions: torch.Tensor, first: int, last: int) -> None:
+            height, width, count = attributions.shape[1:]
+            values = attributions.cpu().numpy().reshape(last - first, end - start, height, width, count)
+            summed = values.sum(axis=0, dtype=np.float64)
+            if self._channels:
+                self.total[start:end] += np.moveaxis(summed, -1, 1)
+            else:
+                self.total[start:end, 0] += summed.sum(axis=-1)
+            if self.apart is not None:
+                self.apart[start:end, first:last] = values.sum(axis=-1).swapaxes(0, 1)
+
+        return take

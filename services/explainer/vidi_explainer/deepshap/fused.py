@@ -97,9 +97,7 @@ class Multipliers:
         return inner.permute(0, 3, 1, 2).to(torch.float32, copy=True)
 
     @classmethod
-    def of(
-        cls, tensor: torch.Tensor, layout: Layout, workspace: Workspace, dtype: torch.dtype
-    ) -> Multipliers:
+    def of(cls, tensor: torch.Tensor, layout: Layout, workspace: Workspace, dtype: torch.dtype) -> Multipliers:
         """Copy (n, channels, height, width) into a layout."""
         made = cls.empty(len(tensor), layout, workspace, dtype)
         b = layout.border
@@ -199,9 +197,7 @@ class FusedConvolution:
             self._run_tiles(multipliers, classes, rule, workspace)
         return out
 
-    def _run_tiles(
-        self, multipliers: Multipliers, classes: int, rule: tuple[int, ...], workspace: Workspace
-    ) -> None:
+    def _run_tiles(self, multipliers: Multipliers, classes: int, rule: tuple[int, ...], workspace: Workspace) -> None:
         above, channels = self.above, self._below.channels
         tile_rows, tile_columns = (above.rows - 2) // OUTPUT_TILE, (above.columns - 2) // OUTPUT_TILE
         total = len(multipliers) * tile_rows * tile_columns

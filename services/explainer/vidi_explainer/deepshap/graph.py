@@ -1,8 +1,8 @@
 """What a network computes, as a list of operations: traced by torch.fx, nothing of it changed.
 
-State belongs to the uses of a module, not to the module: a ReLU that is used twice is two nodes here. In-place operations
-become out-of-place ones, batch normalisation is folded into the convolution before it where nobody else reads that, and
-dropout (evaluation mode) is gone.
+State belongs to the uses of a module, not to the module: a ReLU that is used twice is two nodes here. In-place
+operations become out-of-place ones, batch normalisation is folded into the convolution before it where nobody else
+reads that, and dropout (evaluation mode) is gone.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def trace(network: nn.Module, label: str = "network") -> Graph:
         raise BundleError(f"{label}: DeepSHAP explains networks in evaluation mode")
     try:
         traced = fx.symbolic_trace(network)
-    except Exception as error:  # noqa: BLE001 - whatever a network's Python does while it is traced
+    except Exception as error:
         raise BundleError(f"{label}: its operations depend on its data and cannot be read: {error}") from error
     modules = dict(traced.named_modules())
     nodes: list[Node] = []
@@ -276,7 +276,9 @@ def _call_mean(input: Any, dim: Any = None, keepdim: bool = False) -> tuple[Oper
     return Mean(dims, keepdim), _tensors([input])
 
 
-def _call_dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> tuple[None, list[fx.Node]]:
+def _call_dropout(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> tuple[None, list[fx.Node]]:
     if training:
         raise _Unsupported("dropout that is active")
     return None, _tensors([input])

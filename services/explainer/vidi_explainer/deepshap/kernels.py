@@ -1,12 +1,12 @@
 """Compiled loops of the fused steps: one pass over memory from a convolution's output to the layer below it.
 
-Arrays are channels-last and contiguous, channels a multiple of 16. Multipliers are (references x classes, rows, columns,
-channels) with a border of zeros wherever a convolution reads over the edge; activations are (rows, columns, channels) of
-the film and (references, rows, columns, channels) of the references. Multipliers are float32, or bfloat16 in fast mode;
-activations and all arithmetic are float32.
+Arrays are channels-last and contiguous, channels a multiple of 16. Multipliers are (references x classes, rows,
+columns, channels) with a border of zeros wherever a convolution reads over the edge; activations are (rows, columns,
+channels) of the film and (references, rows, columns, channels) of the references. Multipliers are float32, or bfloat16
+in fast mode; activations and all arithmetic are float32.
 
-Every loop takes byte addresses and a range of work items, releases the interpreter lock and touches nothing else, so that
-threads may share one array. `kernels` compiles them, once a process.
+Every loop takes byte addresses and a range of work items, releases the interpreter lock and touches nothing else, so
+that threads may share one array. `kernels` compiles them, once a process.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _emit_relu(half: bool, half_in: bool) -> Any:
 def _emit_pool(half: bool, half_in: bool) -> Any:
     """Cross-max of a 2 x 2 window over rectified inputs, and the ReLU below it.
 
-    One position of the window gets it all: with y and s the maxima of the film's and the reference's window, (y - s) goes
-    to the film's first maximum where y > s, and to the reference's where y < s; divided by the change there.
+    One position of the window gets it all: with y and s the maxima of the film's and the reference's window, (y - s)
+    goes to the film's first maximum where y > s, and to the reference's where y < s; divided by the change there.
     """
 
     def emit(
@@ -188,7 +188,7 @@ def kernels(half: bool) -> Kernels:
     tile_in, tile_out = _emit_tile_in(half), _emit_tile_out(half)
     tile, stride = OUTPUT_TILE, 4
 
-    def tiles_in(p, classes, tile_rows, tile_columns, rows, columns, channels, v, first, last, base, capacity):  # type: ignore[no-untyped-def]  # noqa: E501, PLR0913
+    def tiles_in(p, classes, tile_rows, tile_columns, rows, columns, channels, v, first, last, base, capacity):
         for t in range(first, last):
             k, q = t % classes, t // classes
             tx, q = q % tile_columns, q // tile_columns
@@ -198,13 +198,13 @@ def kernels(half: bool) -> Kernels:
             for c in range(0, channels * size, lanes * size):
                 tile_in(source + c, columns * channels * size, channels * size, target + c, capacity * channels * size)
 
-    def rule_of(half_in):  # type: ignore[no-untyped-def]
+    def rule_of(half_in):
         relu, pool = _emit_relu(half, half_in), _emit_pool(half, half_in)
         step = (2 if half_in else 4) * lanes
 
         # pooled: 0 ReLU only, 1 a 2 x 2 pooling above the ReLU. (y, x): the pixel of the convolution's input.
         @njit(nogil=True, inline="always")
-        def rule(g, n, r, y, x, pooled, height, width, channels, film, reference, out, rows, columns, border):  # type: ignore[no-untyped-def]  # noqa: E501, PLR0913
+        def rule(g, n, r, y, x, pooled, height, width, channels, film, reference, out, rows, columns, border):
             scale = 1 + pooled
             here = ((y * scale) * width + x * scale) * channels * stride
             there = r * height * width * channels * stride + here
@@ -223,7 +223,27 @@ def kernels(half: bool) -> Kernels:
 
     from_tiles, from_pixels = rule_of(False), rule_of(half)
 
-    def tiles_out(m, classes, tile_rows, tile_columns, capacity, pooled, height, width, channels, film, reference, out, rows, columns, border, scratch, first, last, base):  # type: ignore[no-untyped-def]  # noqa: E501, PLR0913
+    def tiles_out(
+        m,
+        classes,
+        tile_rows,
+        tile_columns,
+        capacity,
+        pooled,
+        height,
+        width,
+        channels,
+        film,
+        reference,
+        out,
+        rows,
+        columns,
+        border,
+        scratch,
+        first,
+        last,
+        base,
+    ):
         in_rows, in_columns = height // (1 + pooled), width // (1 + pooled)
         for t in range(first, last):
             k, q = t % classes, t // classes
@@ -231,9 +251,7 @@ def kernels(half: bool) -> Kernels:
             ty, r = q % tile_rows, q // tile_rows
             source = m + (t - base) * channels * size
             for b in range(channels // lanes):
-                tile_out(
-                    source + b * lanes * size, capacity * channels * size, scratch + b * lanes * 4, channels * 4
-                )
+                tile_out(source + b * lanes * size, capacity * channels * size, scratch + b * lanes * 4, channels * 4)
             for i in range(min(tile, in_rows - ty * tile)):
                 for j in range(min(tile, in_columns - tx * tile)):
                     g = scratch + (i * tile + j) * channels * 4
@@ -243,7 +261,7 @@ def kernels(half: bool) -> Kernels:
                         columns, border,
                     )  # fmt: skip
 
-    def pixels(g, classes, pooled, height, width, channels, film, reference, out, rows, columns, border, first, last):  # type: ignore[no-untyped-def]  # noqa: E501, PLR0913
+    def pixels(g, classes, pooled, height, width, channels, film, reference, out, rows, columns, border, first, last):
         in_rows, in_columns = height // (1 + pooled), width // (1 + pooled)
         for item in range(first, last):  # rows of multipliers
             n, y = item // in_rows, item % in_rows
@@ -256,10 +274,12 @@ def kernels(half: bool) -> Kernels:
 
     product = _emit_product()
 
-    def input_rule_of(count):  # type: ignore[no-untyped-def]
+    def input_rule_of(count):
         pixel = _emit_input(half, count)
 
-        def input_rule(p, classes, height, width, rows, columns, channels, weights, film, reference, out, sums, first, last):  # type: ignore[no-untyped-def]  # noqa: E501, PLR0913
+        def input_rule(
+            p, classes, height, width, rows, columns, channels, weights, film, reference, out, sums, first, last
+        ):
             for item in range(first, last):
                 n, y = item // height, item % height
                 r = n // classes

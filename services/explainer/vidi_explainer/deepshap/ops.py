@@ -16,9 +16,9 @@ summation to delta). Going backwards through an operation w = g(v):
 Multipliers are kept for all explained outputs and several references at once: leading dimension references x outputs,
 outputs innermost. Film values have leading dimension 1.
 
-Sources: Shrikumar et al. 2017, sections 3.3 and 3.5.1 (linear and rescale rule); the two thresholds and the cross-max are
-shap 0.51's (`shap/explainers/_deep/deep_pytorch.py`), except for overlapping windows, where shap overwrites instead of
-adding and loses additivity.
+Sources: Shrikumar et al. 2017, sections 3.3 and 3.5.1 (linear and rescale rule); the two thresholds and the cross-max
+are shap 0.51's (`shap/explainers/_deep/deep_pytorch.py`), except for overlapping windows, where shap overwrites instead
+of adding and loses additivity.
 """
 
 from __future__ import annotations
@@ -105,22 +105,34 @@ class Convolution(Operation):
 
     def backward(self, multipliers: torch.Tensor, shapes: Sequence[torch.Size]) -> Sequence[torch.Tensor]:
         """Convolve with the transpose."""
-        size = (len(multipliers), *shapes[0][1:])
-        return [
-            torch.nn.grad.conv2d_input(  # type: ignore[no-untyped-call]
-                size, self.weight, multipliers, self.stride, self.padding, self.dilation, self.groups
-            )
-        ]
+        if self.is_plain:  # as a forward convolution, for which libraries have their fastest kernels
+            return [functional.conv2d(multipliers, self.transposed(), padding=1)]
+        size = [len(multipliers), *shapes[0][1:]]
+        back, _, _ = torch.ops.aten.convolution_backward(
+            multipliers, multipliers.new_empty(1).expand(size), self.weight, None, self.stride, self.padding,
+            self.dilation, False, [0, 0], self.groups, [True, False, False],
+        )  # fmt: skip
+        return [back]
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is 3 x 3 with stride 1 and padding 1: as large as its input, and its transpose of the same kind."""
+        """Whether it is 3 x 3 with stride 1 and padding 1: its transpose is of the same kind."""
         plain = self.weight.shape[2:] == (3, 3) and self.stride == self.padding == self.dilation == (1, 1)
         return plain and self.groups == 1
 
     def transposed(self) -> torch.Tensor:
         """The kernels of the convolution that carries multipliers back: (in, out, height, width), rotated."""
         return self.weight.flip(2, 3).transpose(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class HalfConvolution(Convolution):
+    """A convolution that carries multipliers back by bfloat16 products; `weight` is bfloat16. Never goes forward."""
+
+    def backward(self, multipliers: torch.Tensor, shapes: Sequence[torch.Size]) -> Sequence[torch.Tensor]:
+        """Convolve rounded multipliers with the transpose."""
+        (back,) = super().backward(multipliers.to(self.weight.dtype), shapes)
+        return [back.to(multipliers.dtype)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +180,7 @@ class AveragePool(Operation):
 
     def forward(self, *values: torch.Tensor) -> torch.Tensor:
         """Pool."""
-        return functional.avg_pool2d(
-            values[0], self.kernel, self.stride, self.padding, self.ceil, self.count_padding
-        )
+        return functional.avg_pool2d(values[0], self.kernel, self.stride, self.padding, self.ceil, self.count_padding)
 
     def backward(self, multipliers: torch.Tensor, shapes: Sequence[torch.Size]) -> Sequence[torch.Tensor]:
         """Spread."""
@@ -185,7 +195,7 @@ class AdaptiveAveragePool(Operation):
 
     def forward(self, *values: torch.Tensor) -> torch.Tensor:
         """Pool."""
-        return functional.adaptive_avg_pool2d(values[0], self.size)  # type: ignore[arg-type]
+        return functional.adaptive_avg_pool2d(values[0], self.size)
 
     def backward(self, multipliers: torch.Tensor, shapes: Sequence[torch.Size]) -> Sequence[torch.Tensor]:
         """Spread."""
@@ -232,7 +242,7 @@ class Concatenation(Operation):
 
     def backward(self, multipliers: torch.Tensor, shapes: Sequence[torch.Size]) -> Sequence[torch.Tensor]:
         """Split."""
-        return multipliers.split([shape[1] for shape in shapes], 1)
+        return torch.split(multipliers, [shape[1] for shape in shapes], 1)
 
 
 class Sum(Operation):
@@ -285,7 +295,7 @@ class MaxPool(Rule):
         count, outputs = len(references), len(multipliers) // len(references)
         shape = (count, outputs, *film.shape[1:])
         spread = multipliers.new_zeros(shape).flatten(3)
-        grouped = multipliers.unflatten(0, (count, outputs))
+        grouped = multipliers.reshape(count, outputs, *multipliers.shape[1:])
         for share, index in ((both - other, at), (top - both, other_at)):
             positions = index.unsqueeze(1).expand(count, outputs, *index.shape[1:]).flatten(3)
             spread.scatter_add_(3, positions, (grouped * share.unsqueeze(1)).flatten(3))
@@ -302,7 +312,8 @@ class MaxPool(Rule):
 
 def _per_output(multipliers: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Multiply (references x outputs, ...) by (references, ...)."""
-    return (multipliers.unflatten(0, (len(scale), -1)) * scale.unsqueeze(1)).flatten(0, 1)
+    grouped = multipliers.reshape(len(scale), -1, *multipliers.shape[1:])
+    return (grouped * scale.unsqueeze(1)).flatten(0, 1)
 
 
 def _transpose(operation: Operation, multipliers: torch.Tensor, shape: torch.Size) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The order of work backwards through a network: which steps there are, which run fused, how many references at a time."""
+"""The order of work backwards through a network: which steps there are, and which run fused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from vidi_explainer.deepshap.crew import Crew
 from vidi_explainer.deepshap.fused import FusedConvolution, FusedInput, Layout
 from vidi_explainer.deepshap.graph import Graph
-from vidi_explainer.deepshap.ops import Convolution, MaxPool, Relu
+from vidi_explainer.deepshap.ops import Convolution, HalfConvolution, MaxPool, Operation, Relu
 from vidi_explainer.deepshap.simd import LANES
+from vidi_explainer.deepshap.winograd import rounded
 
 #: Multipliers of this many bytes still profit from the processor's caches (measured; flat within a factor of two).
 CACHED_BYTES = 32 << 20
@@ -46,8 +47,10 @@ class Step:
         Position in the graph.
     targets
         Positions in the graph; the input has position 0.
+    operation
+        The node's, as it is computed backwards.
     fused
-        What runs it; None: the node's operation.
+        What runs it in place of the operation; None: nothing does.
     bytes_per_multiplier
         Of the largest value that it takes or gives, in the format that it is kept in.
     cut
@@ -56,6 +59,7 @@ class Step:
 
     node: int
     targets: tuple[int, ...]
+    operation: Operation
     fused: FusedConvolution | FusedInput | None
     bytes_per_multiplier: int
     cut: bool
@@ -83,7 +87,7 @@ def make_plan(
     input_scale
         Change of each input channel with the grey film that all three show.
     """
-    chains = _chains(graph, shapes) if arithmetic.fused else {}
+    chains = _chains(graph, shapes) if arithmetic.fused and keeps_ties(graph) else {}
     inside = {i for chain in chains.values() for i in chain[1:-1]}
     layouts: dict[int, Layout] = {}
     built: dict[int, FusedConvolution | FusedInput] = {}
@@ -98,13 +102,43 @@ def make_plan(
             continue
         targets = (chains[node][-1],) if node in built else graph.nodes[node].inputs
         sizes = [shapes[i][1:].numel() for i in (node, *targets)]
-        steps.append(Step(node, targets, built.get(node), item * max(sizes), pending == {node}))
+        operation = _backwards(graph.nodes[node].operation, arithmetic)
+        steps.append(Step(node, targets, operation, built.get(node), item * max(sizes), pending == {node}))
         pending = (pending - {node}) | set(targets)
     return tuple(steps)
 
 
+def keeps_ties(graph: Graph) -> bool:
+    """Whether channels-last convolutions of this network give equal pixels equal values.
+
+    Over fewer channels than a vector holds they round differently from pixel to pixel (seen with oneDNN 3.12). A region of
+    one grey, as collimators make it, then has no ties left for max pooling to break by order, and maps go wrong there by
+    tens of per cent. Such small networks are computed channels-first, and nothing of them is fused.
+    """
+    convolutions = [node.operation for node in graph.nodes if isinstance(node.operation, Convolution)]
+    return all(
+        not out % LANES and (not channels % LANES or channels == 3)
+        for out, channels in (operation.weight.shape[:2] for operation in convolutions)
+    )
+
+
+def _backwards(operation: Operation | None, arithmetic: Arithmetic) -> Operation:
+    """Return an operation as it is computed backwards."""
+    assert operation is not None
+    if isinstance(operation, Convolution) and arithmetic.half:
+        return HalfConvolution(
+            rounded(operation.weight, torch.bfloat16),
+            None,
+            operation.stride,
+            operation.padding,
+            operation.dilation,
+            operation.groups,
+        )
+    return operation
+
+
 def _chains(graph: Graph, shapes: Mapping[int, torch.Size]) -> dict[int, tuple[int, ...]]:
-    """Return, by convolution, the nodes from it down to what is rectified (or to the input): those that can be fused."""
+    """Return, by convolution that can be fused, the nodes from it down to what is rectified (or to the input)."""
     users = graph.users
     chains: dict[int, tuple[int, ...]] = {}
     for index, node in enumerate(graph.nodes):
@@ -147,9 +181,7 @@ def _fuse(
     bottom = chain[-1]
     channels, height, width = shapes[bottom][1:]
     if bottom == 0:
-        return FusedInput(
-            operation, height=height, width=width, scale=input_scale, half=arithmetic.half, crew=crew
-        )
+        return FusedInput(operation, height=height, width=width, scale=input_scale, half=arithmetic.half, crew=crew)
     return FusedConvolution(
         operation,
         pooled=len(chain) == 4,

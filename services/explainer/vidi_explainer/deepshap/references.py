@@ -1,9 +1,9 @@
 """The references' values at every point where a multiplier depends on them: computed once per model and background.
 
-Values are what nonlinear operations read (activations before ReLUs, mostly), channels-last. On a CPU they lie in a file
-that is mapped into memory and has no name any more: its pages belong to the system's file cache, which drops and rereads
-them as it sees fit, so that a process's own memory does not grow with the number of references. Where no file can be
-made, and on other devices when they do not fit, they are computed again for each chunk.
+Values are what nonlinear operations read (activations before ReLUs, mostly), channels-last. On a CPU they lie in a
+file that is mapped into memory and has no name any more: its pages belong to the system's file cache, which drops and
+rereads them as it sees fit, so that a process's own memory does not grow with the number of references. Where no file
+can be made, and on other devices when they do not fit, they are computed again for each chunk.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Recomputed:
         self._run = run
         self._films = films
         self.count = len(films)
-        self.logits = torch.cat([run(part)[1].double().cpu() for part in films.split(BATCH)])
+        self.logits = torch.cat([run(part)[1].double().cpu() for part in torch.split(films, BATCH)])
 
     def chunk(self, first: int, last: int) -> Values:
         """Run the network on these references."""
@@ -168,7 +168,7 @@ def open_references(
     if films.device.type != "cpu":
         if total > memory_bytes:
             return Recomputed(run, films)
-        parts = [run(part) for part in films.split(BATCH)]
+        parts = [run(part) for part in torch.split(films, BATCH)]
         joined = {node: torch.cat([values[node] for values, _ in parts]) for node in example}
         return Held(joined, torch.cat([logits.double().cpu() for _, logits in parts]))
     try:
@@ -190,7 +190,7 @@ def _mapped(example: Mapping[int, torch.Tensor], count: int, total: int, directo
     Raises
     ------
     OSError
-        When the file cannot be made, or its space not be had: a page that cannot be written later would end the process.
+        When the file cannot be made, or its space not be had: a page that cannot be written later ends the process.
     """
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)

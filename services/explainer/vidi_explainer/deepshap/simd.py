@@ -1,8 +1,8 @@
 """Vectors of 16 floats for compiled loops: what numba has no type for, as LLVM instructions.
 
-A kernel's inner body is written once over `Vector` values and becomes one numba intrinsic by `body`. LLVM turns 16 lanes
-into whatever the processor has (one AVX-512 register, two of AVX2, four of SSE or NEON), so that it runs everywhere and
-does not depend on whether a compiler manages to vectorise a loop over three dozen pointers by itself.
+A kernel's inner body is written once over `Vector` values and becomes one numba intrinsic by `body`. LLVM turns 16
+lanes into whatever the processor has (one AVX-512 register, two of AVX2, four of SSE or NEON), so that it runs
+everywhere and does not depend on whether a compiler manages to vectorise a loop over three dozen pointers by itself.
 
 Addresses are byte addresses (int64). Callers own the bounds: nothing here checks them.
 """
