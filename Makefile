@@ -39,8 +39,9 @@ proto: setup ## Regenerate the Python stubs from protos/.
 docs: setup ## Write the tables of settings into docs/operations.md.
 	$(BIN)/python scripts/document_settings.py
 
-bench: setup ## Measure on this machine; `vidi bench --help` names what there is.
+bench: setup ## Measure on this machine, most of an hour; `vidi bench --help` names what there is.
 	$(BIN)/vidi bench rpc
+	$(BIN)/vidi bench explain
 
 lock: setup ## Write requirements.lock from what .venv holds.
 	$(BIN)/python scripts/lock.py

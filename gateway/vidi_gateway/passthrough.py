@@ -60,6 +60,12 @@ class ExplainerForwarder(explainer_pb2_grpc.ExplainerServiceServicer):
         """See explainer.proto."""
         return answers(self._stub.ExplainStream(request_iterator, **_onward(context)))
 
+    async def AssessExplanation(
+        self, request: explainer_pb2.AssessExplanationRequest, context: Any
+    ) -> explainer_pb2.AssessExplanationResponse:
+        """See explainer.proto."""
+        return await answer(self._stub.AssessExplanation(request, **_onward(context)))
+
 
 class ClustererForwarder(clusterer_pb2_grpc.ClustererServiceServicer):
     """Hands ClustererService on."""

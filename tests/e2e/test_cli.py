@@ -162,6 +162,26 @@ def test_classify_explain_and_cluster_call_a_running_suite(live: Live, folder: P
     assert sorted(clustering["films"].values()) == sorted(map(str, films))
 
 
+def test_the_quality_of_an_explanation(live: Live, folder: Path, tmp_path: Path) -> None:
+    server = ("--server", live.suite.gateway, "--model", "tiny-severity", "--quality")
+    film = folder / "phantom-0.dcm"
+    told = vidi("explain", film, *server, "--json", "--output", tmp_path, "--seed", "3")
+    assert told.returncode == 0, told.stderr
+    answer = json.loads(told.stdout)
+    assert Path(answer["maps"]).is_file()
+    quality = answer["quality"]
+    assert (quality["seed"], quality["model"]["name"]) == (3, "tiny-severity")
+    assert {"additivity", "deletion_insertion", "repeatability"} <= set(quality["measures"])
+    assert [output["name"] for output in quality["outputs"]] == ["mild", "medium", "severe"]
+    assert len(quality["outputs"][0]["deletion_insertion"]["deletion"]["values"]) == quality["steps"] + 1
+    shown = vidi("explain", film, folder / "letter.txt", *server)
+    assert shown.returncode == 3, shown.stderr
+    assert "additivity residual" in shown.stdout
+    assert "moved 2 px, smoothed 4 px" in shown.stdout
+    assert "letter.txt: refused" in shown.stdout
+    assert vidi("explain", film, "--server", live.suite.gateway).returncode == 2
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from vidi.cli import build; build(); "

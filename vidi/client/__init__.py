@@ -21,6 +21,19 @@ from vidi.client.films import (
 )
 from vidi.client.images import ImageLike
 from vidi.client.models import Code, IntendedUse, Model, ModelClass, ModelMetric, ModelRef
+from vidi.client.quality import (
+    Area,
+    Areas,
+    Assessment,
+    Curve,
+    DeletionInsertion,
+    NoiseFloor,
+    OutputQuality,
+    Repeatability,
+    TruthAgreement,
+    TruthChance,
+    TruthScore,
+)
 from vidi.client.results import (
     Answer,
     Attribution,
@@ -36,6 +49,9 @@ from vidi.client.sync import Client
 __all__ = [
     "Agreement",
     "Answer",
+    "Area",
+    "Areas",
+    "Assessment",
     "Assignment",
     "AsyncClient",
     "Attribution",
@@ -48,6 +64,8 @@ __all__ = [
     "Code",
     "Cohort",
     "CohortClustering",
+    "Curve",
+    "DeletionInsertion",
     "Delivery",
     "Explanation",
     "Film",
@@ -62,10 +80,16 @@ __all__ = [
     "ModelClass",
     "ModelMetric",
     "ModelRef",
+    "NoiseFloor",
+    "OutputQuality",
     "Provenance",
     "Receipt",
+    "Repeatability",
     "ResultObject",
     "Sweep",
     "SweepPoint",
     "Target",
+    "TruthAgreement",
+    "TruthChance",
+    "TruthScore",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from vidi.client.calls_clusters import ClusterCalls
 from vidi.client.calls_films import FilmCalls
 from vidi.client.calls_models import ModelCalls
+from vidi.client.calls_quality import QualityCalls
 
 
-class AsyncClient(ModelCalls, ClusterCalls, FilmCalls):
+class AsyncClient(ModelCalls, QualityCalls, ClusterCalls, FilmCalls):
     """Calls a running suite; every error is a `vidi.errors.ViDiError`.
 
     One `gateway` address suffices: it passes classify, explain and cluster calls through. Use it as an async context,

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mappi
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from vidi.client.aio import AsyncClient
@@ -17,6 +18,7 @@ from vidi.client.clusters import Assignment, Clustering, LabelSource, Sweep
 from vidi.client.films import Cohort, CohortClustering, Film, Job, ObjectKind, Receipt
 from vidi.client.images import ImageLike
 from vidi.client.models import Model, ModelRef
+from vidi.client.quality import Assessment, Measure
 from vidi.client.results import Answer, Classification, Explanation, Provenance, Target
 from vidi.errors import Cancelled
 from vidi.settings import MIB
@@ -138,6 +140,32 @@ class Client:
                 map_dtype=map_dtype,
                 include_channels=include_channels,
                 bypass_cache=bypass_cache,
+                timeout=timeout,
+            )
+        )
+
+    def assess(
+        self,
+        image: ImageLike,
+        *,
+        model: str | ModelRef = "",
+        target: Target | None = None,
+        measures: Iterable[Measure] = (),
+        truth_mask: npt.NDArray[np.generic] | None = None,
+        steps: int = 0,
+        seed: int = 0,
+        timeout: float | None = None,
+    ) -> Assessment:
+        """See `AsyncClient.assess`."""
+        return self._wait(
+            self._client.assess(
+                image,
+                model=model,
+                target=target,
+                measures=measures,
+                truth_mask=truth_mask,
+                steps=steps,
+                seed=seed,
                 timeout=timeout,
             )
         )

@@ -1,80 +1,57 @@
-"""`vidi bench`: performance as ratios, measured side by side in one run; services bring theirs (`vidi.benchmarks`)."""
+"""`vidi bench`: performance as ratios, measured side by side in one run.
+
+Services bring theirs through the entry point group `vidi.benchmarks`: functions `register(group)` that add a command
+each and are as light to import as those of `vidi.commands`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import platform
 import statistics
 import tempfile
 import time
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidi.benchmarks import outcome
 from vidi.errors import NotFound
 
 if TYPE_CHECKING:
     from vidi.client import AsyncClient
 
 GROUP = "vidi.benchmarks"
-LIBRARIES = ("torch", "shap", "faiss-cpu", "scikit-learn", "grpcio", "numpy")
 CACHED_CALLS = 300
 PAIRS = 7
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-
-    @app.command()
-    def bench(
-        name: str = typer.Argument("rpc", help="Which benchmark: rpc, or one that a service brings."),
-        model: str = typer.Option("", "--model", help="Model name; the default model otherwise."),
-        as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
-    ) -> None:
-        """Measure performance as ratios against a named rival in the same run."""
-        found = {entry.name: entry for entry in entry_points(group=GROUP)}
-        if name == "rpc":
-            measured = asyncio.run(_rpc(model))
-        elif name in found:
-            measured = found[name].load()(model)
-        else:
-            raise NotFound("benchmark", name, hint=f"there are: {', '.join(['rpc', *sorted(found)])}")
-        outcome = {"name": name, "machine": machine(), "versions": versions(), **measured}
-        if as_json:
-            typer.echo(json.dumps(outcome))
-            return
-        for key, value in outcome.items():
-            typer.echo(f"{key}: {value}")
+    """Add the command with its own and the services' benchmarks."""
+    group = typer.Typer(
+        help="Measure performance as ratios against a named rival in the same run.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("rpc")(rpc)
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        entry.load()(group)
+    app.add_typer(group, name="bench")
 
 
-def machine() -> dict[str, Any]:
-    """Return what kind of machine this is."""
-    import os
-
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = names[0] if names else cpu
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what is measured."""
-    from importlib.metadata import PackageNotFoundError
-
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+def rpc(
+    model: str = typer.Option("", "--model", help="Model name; the default model otherwise."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+) -> None:
+    """Time cached Explain calls, and what the gateway adds to a film's time."""
+    measured = outcome("rpc", asyncio.run(_rpc(model)))
+    if as_json:
+        typer.echo(json.dumps(measured))
+        return
+    for key, value in measured.items():
+        typer.echo(f"{key}: {value}")
 
 
 async def _rpc(model: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidi.commands import quality
 from vidi.commands.process import SOME_NOT_DONE, discover
 from vidi.errors import InvalidInput, NotFound
 
@@ -38,14 +39,21 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def explain(
         paths: list[Path] = _PATHS,
-        output: Path = typer.Option(..., "--output", "-o", help="Folder for one NPZ file a film."),
+        output: Path | None = typer.Option(None, "--output", "-o", help="Folder for one NPZ file a film."),
+        assess: bool = typer.Option(
+            False, "--quality", help="Measure how good each explanation is: takes as long as some ten explanations."
+        ),
+        seed: int = typer.Option(0, "--seed", min=0, help="Seed of all randomness of --quality."),
         model: str = _MODEL,
         server: str = _SERVER,
         as_json: bool = _JSON,
     ) -> None:
-        """Explain films: the exact float32 map of every class, as NPZ."""
-        output.mkdir(parents=True, exist_ok=True)
-        _finish(asyncio.run(_each(paths, server, _explain(model, output), as_json)))
+        """Explain films: the exact float32 map of every class, as NPZ; or say how good the explanation is; or both."""
+        if output is None and not assess:
+            raise typer.BadParameter("give --output, or --quality, or both")
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+        _finish(asyncio.run(_each(paths, server, _explain(model, output, seed if assess else None), as_json)))
 
     @app.command()
     def cluster(
@@ -94,24 +102,35 @@ def _classify(model: str) -> Call:
     return call
 
 
-def _explain(model: str, output: Path) -> Call:
-    async def call(client: AsyncClient, path: Path) -> dict[str, Any]:
-        import numpy as np
+def _explain(model: str, output: Path | None, seed: int | None) -> Call:
+    """Explain into a folder, unless None; assess with a seed, unless None."""
 
-        outcome = await client.explain(read_pixels(path), model=model)
-        target = output / f"{path.stem}.npz"
-        maps = {f"map_{a.name}": a.map for a in outcome.attributions}
-        np.savez_compressed(target, attribution_vector=outcome.attribution_vector, **maps)  # type: ignore[arg-type]
-        return {
-            "model": outcome.model.name,
-            "favorable": {a.name: a.favorable_sum for a in outcome.attributions},
-            "glum": {a.name: a.glum_sum for a in outcome.attributions},
-            "additivity_residual": {a.name: a.additivity_residual for a in outcome.attributions},
-            "cache_hit": outcome.cache_hit,
-            "maps": str(target),
-        }
+    async def call(client: AsyncClient, path: Path) -> dict[str, Any]:
+        film = read_pixels(path)
+        line: dict[str, Any] = {}
+        if output is not None:
+            line |= _saved(await client.explain(film, model=model), output / f"{path.stem}.npz")
+        if seed is not None:
+            assessment = await client.assess(film, model=model, seed=seed)
+            line |= {"model": assessment.model.name, "quality": assessment.to_json()}
+        return line
 
     return call
+
+
+def _saved(outcome: Explanation, file: Path) -> dict[str, Any]:
+    import numpy as np
+
+    maps = {f"map_{a.name}": a.map for a in outcome.attributions}
+    np.savez_compressed(file, attribution_vector=outcome.attribution_vector, **maps)  # type: ignore[arg-type]
+    return {
+        "model": outcome.model.name,
+        "favorable": {a.name: a.favorable_sum for a in outcome.attributions},
+        "glum": {a.name: a.glum_sum for a in outcome.attributions},
+        "additivity_residual": {a.name: a.additivity_residual for a in outcome.attributions},
+        "cache_hit": outcome.cache_hit,
+        "maps": str(file),
+    }
 
 
 async def _each(paths: Iterable[Path], server: str, call: Call, as_json: bool) -> int:
@@ -136,8 +155,14 @@ def _plain(line: dict[str, Any]) -> str:
     if "probabilities" in line:
         scores = ", ".join(f"{name} {p:.3f}" for name, p in line["probabilities"].items())
         return f"{line['input']}: model favours {line['prediction']} ({scores}); not for diagnosis"
-    sums = ", ".join(f"{name} {line['favorable'][name]:+.2f} {line['glum'][name]:+.2f}" for name in line["favorable"])
-    return f"{line['input']}: favorable and glum logits: {sums}; {line['maps']}"
+    parts = []
+    if "favorable" in line:
+        favorable, glum = line["favorable"], line["glum"]
+        sums = ", ".join(f"{name} {favorable[name]:+.2f} {glum[name]:+.2f}" for name in favorable)
+        parts.append(f"{line['input']}: favorable and glum logits: {sums}; {line['maps']}")
+    if "quality" in line:
+        parts.append(f"{line['input']}: {quality.table(line['quality'])}")
+    return "\n".join(parts)
 
 
 async def _cluster(paths: Iterable[Path], server: str, model: str, k: int, seed: int, as_json: bool) -> int:

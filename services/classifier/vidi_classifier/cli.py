@@ -1,13 +1,18 @@
-"""Commands of the classifier: `vidi train` and `vidi evaluate`. Light to import."""
+"""Commands of the classifier: `vidi train`, `vidi evaluate` and `vidi background`. Light to import."""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vidi.background import References
+    from vidi.bundle import Bundle
+    from vidi.manifest import BackgroundStrategy
 
 SOME_FAILED = 3
 
@@ -28,6 +33,16 @@ class PrecisionChoice(StrEnum):
     BFLOAT16 = "bf16-mixed"
 
 
+class Strategy(StrEnum):
+    """How DeepSHAP references are made (`vidi.background`)."""
+
+    KMEANS = "kmeans"
+    KMEANS_BY_CLASS = "kmeans-by-class"
+    KMEDOIDS = "kmedoids"
+    SYNTHETIC = "synthetic"
+    BLURRED_MEAN = "blurred-mean"
+
+
 _OUTPUT = typer.Option(..., "--output", "-o", help="The bundle's directory; an old bundle there is replaced.")
 _VERSION = typer.Option("1.0.0", "--bundle-version", help="Version of the bundle.")
 _BATCH = typer.Option(16, "--batch", min=2, help="Films a step.")
@@ -46,6 +61,7 @@ def register(app: typer.Typer) -> None:
     train.command("severity-phantom")(train_severity)
     app.add_typer(train, name="train")
     app.command("evaluate")(evaluate)
+    app.command("background")(background)
 
 
 def train_pneumonia(
@@ -156,6 +172,75 @@ def evaluate(
     typer.echo(json.dumps(result) if as_json else _table(result))
     if result["failed"]:
         raise typer.Exit(SOME_FAILED)
+
+
+def background(
+    model: str = typer.Option("", "--model", help="Bundle name; the default model otherwise."),
+    strategy: Strategy = typer.Option(
+        Strategy.KMEANS,
+        "--strategy",
+        help="Means of alike films (kmeans, kmeans-by-class), films themselves (kmedoids: of patients, for your site "
+        "alone), normal phantoms (synthetic) or one blurred mean.",
+    ),
+    count: int = typer.Option(0, "--count", min=0, max=4096, help="References; 0: 8, or 1 for blurred-mean."),
+    data: Path | None = typer.Option(
+        None, "--data", help="Directory with manifest.csv and images/: films that the model was trained on."
+    ),
+    phantoms: int = typer.Option(0, "--phantoms", min=0, help="Training phantoms to draw, in place of --data."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the strategy."),
+    output: Path | None = typer.Option(
+        None,
+        "--output",
+        "-o",
+        help="Directory of the new bundle, not beside its original; an old bundle there is replaced.",
+    ),
+    in_place: bool = typer.Option(False, "--in-place", help="Change the bundle itself, in place of --output."),
+    model_dir: Path | None = typer.Option(None, "--model-dir", help="Where bundles lie; VIDI_MODEL_DIR otherwise."),
+) -> None:
+    """Give a copy of a bundle other DeepSHAP references (needs vidi[train])."""
+    if (output is None) != in_place:
+        raise typer.BadParameter("give either --output or --in-place")
+    sources = (data is not None) + (phantoms > 0)
+    if sources != (strategy is not Strategy.SYNTHETIC):
+        raise typer.BadParameter("give either --data or --phantoms; neither of them for synthetic")
+    from vidi.bundle import discover
+    from vidi.errors import NotFound
+    from vidi_classifier.background import rewrite
+    from vidi_classifier.settings import ClassifierSettings
+
+    settings = ClassifierSettings() if model_dir is None else ClassifierSettings(model_dir=model_dir)
+    bundles = discover(settings.model_dir)
+    name = model or settings.default_model
+    if name not in bundles:
+        raise NotFound("model", name, hint="loaded: " + ", ".join(sorted(bundles)))
+    bundle = bundles[name]
+    number = count or (1 if strategy is Strategy.BLURRED_MEAN else 8)
+    references = _references(bundle, strategy.value, number, data, phantoms, seed)
+    source = "" if strategy is Strategy.SYNTHETIC else f" --phantoms {phantoms}" if phantoms else " --data DIR"
+    command = (
+        f"vidi background --model {name} --strategy {strategy} --count {number}{source} --seed {seed} --output DIR"
+    )
+    done = rewrite(bundle, references, output or bundle.path, command)
+    typer.echo(f"references: {references.description}")
+    typer.echo(f"{done.path}: {done.name} {done.version} {done.digest}")
+    if references.recipe.holds_patient_films:
+        typer.echo("It shows films of patients: it must not leave the site that holds them.")
+    typer.echo(
+        "It has no map scale: the old one was measured with other references. Measure it before use: "
+        f"vidi map-scale --model-dir {done.path.parent} --model {name} (--data DIR or --phantoms 60)"
+    )
+
+
+def _references(
+    bundle: Bundle, strategy: BackgroundStrategy, count: int, data: Path | None, phantoms: int, seed: int
+) -> References:
+    from vidi.background import from_films, from_phantoms
+    from vidi_classifier.background import training_films, training_phantoms
+
+    if strategy == "synthetic":
+        return from_phantoms(bundle.preprocessing, count=count, seed=seed)
+    films = training_films(bundle, data) if data is not None else training_phantoms(bundle, phantoms)
+    return from_films(strategy, films, count=count, seed=seed)
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -55,15 +55,26 @@ class Client:
     async def explain(
         self, request: explainer_pb2.ExplainRequest, timeout: float = 120.0
     ) -> explainer_pb2.ExplainResponse:
+        response: explainer_pb2.ExplainResponse = await self._call(self.stub.Explain, request, timeout)
+        return response
+
+    async def assess(
+        self, request: explainer_pb2.AssessExplanationRequest, timeout: float = 240.0
+    ) -> explainer_pb2.AssessExplanationResponse:
+        response: explainer_pb2.AssessExplanationResponse = await self._call(
+            self.stub.AssessExplanation, request, timeout
+        )
+        return response
+
+    async def _call(self, method: Any, request: Any, timeout: float) -> Any:
         try:
-            response: explainer_pb2.ExplainResponse = await asyncio.to_thread(self.stub.Explain, request, timeout)
+            return await asyncio.to_thread(method, request, timeout)
         except grpc.RpcError as error:
             call: Any = error
             status = rpc_status.from_call(call)
             if status is None:
                 status = status_pb2.Status(code=call.code().value[0], message=call.details())
             raise Failure(status) from None
-        return response
 
     async def stream(
         self, requests: list[explainer_pb2.ExplainStreamRequest]

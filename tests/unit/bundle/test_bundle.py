@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from vidi import bundle as bundles
 from vidi.api.common.v1 import common_pb2
+from vidi.bundle_files import digest
 from vidi.errors import BundleError, NotFound, PreconditionFailed
 from vidi.manifest import digest_of
 
@@ -126,7 +127,7 @@ def test_a_pickle_is_never_opened(copy: Path, tmp_path: Path) -> None:
 
     (copy / "model.safetensors").write_bytes(pickle.dumps(Trap()))
     fields = _fields(copy)
-    fields["weights_sha256"] = bundles._digest((copy / "model.safetensors").read_bytes())
+    fields["weights_sha256"] = digest((copy / "model.safetensors").read_bytes())
     _write(copy, fields, sealed=True)
     with pytest.raises(BundleError, match="not a safetensors file"):
         bundles.load(copy).state()
@@ -137,7 +138,7 @@ def test_references_of_another_shape_are_refused(copy: Path) -> None:
     data = safetensors.numpy.save({"background": np.zeros((8, 32, 32), np.uint8)})
     (copy / "background.safetensors").write_bytes(data)
     fields = _fields(copy)
-    fields["background_sha256"] = bundles._digest(data)
+    fields["background_sha256"] = digest(data)
     _write(copy, fields, sealed=True)
     with pytest.raises(BundleError, match="background"):
         bundles.load(copy)
@@ -207,3 +208,59 @@ def test_the_api_sees_the_whole_bundle(model_dir: Path) -> None:
     assert (model.input_height, model.input_width, model.background_size) == (224, 224, 8)
     assert model.is_default
     assert not bundles.to_proto(bundle, "tiny-pneumonia").is_default
+
+
+RECIPE = {"strategy": "kmeans", "count": 8, "seed": 0, "smallest": 50, "holds_patient_films": False}
+
+
+def test_a_bundle_from_before_recipes_keeps_its_digest(model_dir: Path, copy: Path) -> None:
+    before = bundles.load(copy)
+    assert before.manifest.background_recipe is None
+    assert "background_recipe" not in _fields(copy)
+    assert bundles.update_manifest(copy).digest == before.digest == bundles.load(model_dir / "tiny-pneumonia").digest
+
+
+def test_a_recipe_is_part_of_the_digest_and_comes_back(copy: Path) -> None:
+    before = bundles.load(copy)
+    after = bundles.update_manifest(copy, background_recipe=RECIPE | {"classes": ["normal", "pneumonia"] * 4})
+    assert after.digest != before.digest
+    recipe = bundles.load(copy).manifest.background_recipe
+    assert recipe is not None
+    assert (recipe.strategy, recipe.smallest, recipe.classes[1]) == ("kmeans", 50, "pneumonia")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": 7}, "other references"),
+        ({"classes": ["normal"]}, "other references"),
+        ({"classes": ["covid"] * 8}, "lacks"),
+        ({"strategy": "guesswork"}, "strategy"),
+        ({"surprise": 1}, "surprise"),
+        ({"smallest": 0}, "smallest"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(copy: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        bundles.update_manifest(copy, background_recipe=RECIPE | change)
+
+
+def test_other_references_leave_the_weights_alone(copy: Path, tmp_path: Path) -> None:
+    before = bundles.load(copy)
+    references = before.background()[:3] // 2
+    after = bundles.replace_background(copy, tmp_path / "other", references, map_scale=0.5)
+    np.testing.assert_array_equal(after.background(), references)
+    assert (after.manifest.background_size, after.manifest.map_scale) == (3, 0.5)
+    assert after.digest != before.digest
+    assert after.weights_path.read_bytes() == before.weights_path.read_bytes()
+    assert bundles.load(copy).digest == before.digest, "the original stays"
+    assert bundles.replace_background(copy, copy, references).digest == bundles.load(copy).digest != before.digest
+
+
+def test_references_that_do_not_fit_write_nothing(copy: Path, tmp_path: Path) -> None:
+    for references in (np.zeros((2, 32, 32), np.uint8), np.zeros((2, 224, 224), np.float32)):
+        with pytest.raises(BundleError, match="uint8"):
+            bundles.replace_background(copy, tmp_path / "other", references)  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="map_skale"):
+        bundles.replace_background(copy, tmp_path / "other", np.zeros((2, 224, 224), np.uint8), map_skale=1.0)
+    assert not (tmp_path / "other").exists()

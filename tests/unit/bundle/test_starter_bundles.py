@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidi.bundle import load
+from vidi.background.kmeans import MINIMUM
+from vidi.bundle import discover, load
+from vidi.manifest import seal
 from vidi.models import load_network
 from vidi.settings import default_model_dir
 
@@ -57,3 +59,24 @@ def test_references_are_averages(name: str) -> None:
     grain = np.abs(np.diff(background, 2, axis=-1)).mean((1, 2))
     spread = background.std((1, 2))
     assert float((grain / spread).max()) < 0.03
+
+
+def test_no_bundle_that_ships_holds_films_of_patients() -> None:
+    shipped = discover(default_model_dir())
+    assert len(shipped) >= 2
+    for bundle in shipped.values():
+        manifest = bundle.manifest
+        recipe = manifest.background_recipe
+        if recipe is None:  # written before recipes were: the words say it, and the pixels above
+            assert "k-means centroids" in manifest.background_description
+            continue
+        assert not recipe.holds_patient_films
+        assert recipe.strategy != "kmedoids"
+        if "patient" in manifest.intended_use.subjects and recipe.strategy != "synthetic":
+            assert recipe.smallest >= MINIMUM
+
+
+def test_starter_bundles_keep_their_digests_when_they_are_written_again() -> None:
+    """A field that joins the manifest must not change what older bundles are called."""
+    for bundle in discover(default_model_dir()).values():
+        assert seal(bundle.manifest.model_dump(mode="json")).digest == bundle.digest

@@ -1,4 +1,4 @@
-"""Training learns, and what it ships shows no single film."""
+"""Training learns, and keeps what it should."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidi.errors import InvalidInput
 from vidi.imaging.preprocess import Preprocessing
 from vidi_classifier.training.augment import Augmentation
-from vidi_classifier.training.background import centroids
 from vidi_classifier.training.calibration import fit_temperature
 from vidi_classifier.training.fit import fit, predict
 from vidi_classifier.training.module import Schedule
@@ -67,22 +65,6 @@ def test_only_full_resolution_epochs_are_kept() -> None:
         ).mean()
     )
     assert loss == pytest.approx(fitted.history[1]["val_loss"], rel=0.02)
-
-
-def test_references_are_averages_of_many_films() -> None:
-    rng = np.random.default_rng(0)
-    kinds = rng.integers(40, 220, (4, 56, 56))
-    crowd = np.clip(kinds[np.arange(240) % 4] + rng.normal(0, 20, (240, 56, 56)), 0, 255).astype(np.uint8)
-    # Three films unlike all others, which k-means would make a cluster of their own.
-    odd = np.zeros((3, 56, 56), np.uint8)
-    references, sizes = centroids(np.concatenate([crowd, odd]), count=4, minimum=50)
-    assert references.shape == (4, 56, 56)
-    assert min(sizes) >= 50
-    assert sum(sizes) == 240, "the odd ones are put aside"
-    distance = np.abs(references[:, None].astype(int) - crowd[None].astype(int)).mean((2, 3))
-    assert distance.min() > 10, "no reference resembles one film"
-    with pytest.raises(InvalidInput, match="at least 50"):
-        centroids(crowd[:150], count=4, minimum=50)
 
 
 def test_temperature_finds_the_overconfidence_that_was_put_in() -> None:

@@ -14,7 +14,7 @@ from vidi import client, tensors
 from vidi.api.classifier.v1 import classifier_pb2
 from vidi.api.clusterer.v1 import clusterer_pb2
 from vidi.api.common.v1 import common_pb2
-from vidi.api.explainer.v1 import explainer_pb2
+from vidi.api.explainer.v1 import explainer_pb2, quality_pb2
 from vidi.api.gateway.v1 import gateway_pb2
 from vidi.client.clusters import BATCH_BYTES, batches
 from vidi.errors import InvalidInput, NotFound
@@ -33,6 +33,17 @@ PAIRS: list[tuple[type, Any, set[str]]] = [
     (client.Method, explainer_pb2.Method, set()),
     (client.Attribution, explainer_pb2.ClassAttribution, {"map_scale"}),  # applied to the map
     (client.Explanation, explainer_pb2.ExplainResponse, set()),
+    (client.Assessment, explainer_pb2.AssessExplanationResponse, set()),
+    (client.OutputQuality, quality_pb2.OutputQuality, set()),
+    (client.DeletionInsertion, quality_pb2.DeletionInsertion, set()),
+    (client.Curve, quality_pb2.Curve, set()),
+    (client.Repeatability, quality_pb2.Repeatability, set()),
+    (client.NoiseFloor, quality_pb2.NoiseFloor, set()),
+    (client.Areas, quality_pb2.Areas, set()),
+    (client.Area, quality_pb2.Area, set()),
+    (client.TruthAgreement, quality_pb2.TruthAgreement, set()),
+    (client.TruthScore, quality_pb2.TruthScore, set()),
+    (client.TruthChance, quality_pb2.TruthChance, set()),
     (client.Provenance, clusterer_pb2.Provenance, set()),
     (client.Agreement, clusterer_pb2.Agreement, set()),
     (client.SweepPoint, clusterer_pb2.SweepPoint, set()),
@@ -108,6 +119,20 @@ def test_unset_is_none_and_zero_is_zero() -> None:
     assert (model.metrics[0].ci_low, model.metrics[0].ci_high) == (0.0, None)
     assert client.Film.from_proto(gateway_pb2.Film(state=gateway_pb2.FILM_STATE_REFUSED)).result is None
     assert client.Clustering.from_proto(clusterer_pb2.Clustering()).agreement is None
+
+
+def test_what_was_not_measured_is_none_and_what_is_newer_is_passed_over() -> None:
+    response = explainer_pb2.AssessExplanationResponse(
+        outputs=[quality_pb2.OutputQuality(sign_disagreement=0.0, repeatability=[quality_pb2.Repeatability(sigma=4)])]
+    )
+    newer = response.FromString(response.SerializeToString() + b"\x22\x01\x63")  # measures: 99
+    (output,) = client.Assessment.from_proto(newer).outputs
+    assert list(newer.measures) == [99]
+    assert client.Assessment.from_proto(newer).measures == ()
+    assert (output.sign_disagreement, output.additivity_residual) == (0.0, None)
+    assert (output.deletion_insertion, output.areas, output.truth) == (None, None, None)
+    assert (output.repeatability[0].perturbation, output.repeatability[0].cosine) == ("unspecified", None)
+    assert client.Assessment.from_proto(newer).noise_floor is None
 
 
 def test_states_of_a_newer_server_are_not_final() -> None:

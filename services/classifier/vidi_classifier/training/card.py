@@ -6,7 +6,7 @@ from vidi.bundle import Bundle
 from vidi.manifest import IntendedUse
 
 
-def card(bundle: Bundle, command: str) -> str:
+def card(bundle: Bundle, command: str, origin: str = "") -> str:
     """Return the model card in Markdown.
 
     Parameters
@@ -15,6 +15,8 @@ def card(bundle: Bundle, command: str) -> str:
         The finished bundle.
     command
         The command line that made it.
+    origin
+        The bundle that it was made of, if any.
     """
     m = bundle.manifest
     classes = "\n".join(f"| {c.name} | {c.code.value} | {c.code.scheme} | {c.code.meaning} |" for c in m.classes)
@@ -37,7 +39,7 @@ def card(bundle: Bundle, command: str) -> str:
 - **Split**: {m.split.description}
 - **Probabilities**: {calibration}.
 - **DeepSHAP references**: {m.background_description}.
-- **Made by**: `{command}`
+- **Made by**: `{command}`{origin and f", from {origin}"}
 
 | class | code | scheme | meaning |
 |---|---|---|---|

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidi.background import Films, from_films
 from vidi.bundle import Bundle, write_bundle
 from vidi.errors import InvalidInput
 from vidi.imaging.preprocess import Preprocessing
@@ -15,7 +16,6 @@ from vidi.manifest import Code, IntendedUse, ModelClass, PreprocessingSpec, Spli
 from vidi.models.save import compact_state
 from vidi_classifier.films import LabelledFilm, divide, read_films
 from vidi_classifier.training.augment import Augmentation
-from vidi_classifier.training.background import centroids
 from vidi_classifier.training.fit import Precision, fit
 from vidi_classifier.training.grids import Grids, LabelledGrids, read_grids
 from vidi_classifier.training.module import Schedule
@@ -112,8 +112,9 @@ def train(
         report(f"{part}: {len(members)} films of {len({f.patient_id for f in members})} patients")
     training = _grids(chosen["training"], preprocessing, "training films")
     validation = replace(_grids(chosen["validation"], preprocessing, "validation films"), variants={})
-    background, sizes = centroids(training.grids, seed=seed)
-    report(f"references average {', '.join(map(str, sizes))} films")
+    films_seen = Films(training.grids, training.labels, tuple(c.name for c in CLASSES), patients=True)
+    references = from_films("kmeans", films_seen, seed=seed)
+    report(f"references: {references.description}")
     fitted = fit(
         training,
         validation,
@@ -131,7 +132,7 @@ def train(
     return write_bundle(
         output,
         state=compact_state(fitted.network),
-        background=background,
+        background=references.images,
         fields={
             "name": NAME,
             "version": version,
@@ -145,10 +146,7 @@ def train(
             "training_data": TRAINING_DATA,
             "training_data_licence": LICENCE,
             "split": SPLIT,
-            "background_description": (
-                f"{len(sizes)} k-means centroids of training films, each the average of {min(sizes)} to {max(sizes)} "
-                "films; none shows a patient"
-            ),
+            **references.fields,
             "calibrated": True,
             "temperature": fitted.temperature,
         },

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from vidi.background import Films, from_films
 from vidi.bundle import Bundle, write_bundle
 from vidi.imaging.preprocess import Preprocessing
 from vidi.manifest import Code, IntendedUse, ModelClass, PreprocessingSpec, SplitRule
@@ -17,7 +18,6 @@ from vidi.models.save import compact_state
 from vidi.phantoms import PhantomSpec, cohort_specs, make
 from vidi.phantoms.film import SMALL
 from vidi_classifier.training.augment import Augmentation
-from vidi_classifier.training.background import centroids
 from vidi_classifier.training.fit import Precision, fit
 from vidi_classifier.training.grids import Grids, LabelledGrids
 from vidi_classifier.training.module import Schedule
@@ -113,9 +113,10 @@ def train(
     preprocessing = Preprocessing()
     training = phantoms(films, TRAINING_SEED, preprocessing)
     validation = phantoms(films // 4, VALIDATION_SEED, preprocessing)
-    background, sizes = centroids(training.grids, seed=seed)
+    films_seen = Films(training.grids, training.labels, tuple(c.name for c in CLASSES), patients=False)
+    references = from_films("kmeans", films_seen, seed=seed)
     report(f"training: {films} phantoms, validation: {films // 4}")
-    report(f"references average {', '.join(map(str, sizes))} phantoms")
+    report(f"references: {references.description}")
     fitted = fit(
         training,
         validation,
@@ -133,7 +134,7 @@ def train(
     return write_bundle(
         output,
         state=compact_state(fitted.network),
-        background=background,
+        background=references.images,
         fields={
             "name": NAME,
             "version": version,
@@ -147,9 +148,7 @@ def train(
             "training_data": f"{films} synthetic chest films (vidi.phantoms, cohort seed {TRAINING_SEED})",
             "training_data_licence": "Apache-2.0 (drawn by this project)",
             "split": SPLIT,
-            "background_description": (
-                f"{len(sizes)} k-means centroids of training phantoms, each the average of {min(sizes)} to {max(sizes)}"
-            ),
+            **references.fields,
             "calibrated": True,
             "temperature": fitted.temperature,
         },

@@ -70,6 +70,7 @@ def measure(config: Config) -> dict[str, Any]:
     all_of_them = config.bundle or network.trained(config.cache, config.classes)
     few = network.with_references(all_of_them, config.references, config.cache)
     many = network.with_references(all_of_them, config.many_references, config.cache)
+    used = _memory(config, few, many)
     count = max(config.pairs, config.films)
     *grids, warm_up = films.measured(count + 1, few.preprocessing)
     contenders: dict[str, Contender] = {
@@ -101,7 +102,7 @@ def measure(config: Config) -> dict[str, Any]:
                 }
                 for name in (EXACT, FAST)
             },
-            **_memory(config, few, many),
+            **used,
             "roofline_ratio": rounds.ratio(FAST, BARE),
             "roofline_seconds": rounds.median(BARE),
             "shap_seconds": rounds.median(SHAP),

@@ -17,7 +17,7 @@ from vidi_explainer.deepshap.crew import Crew, Workspace
 from vidi_explainer.deepshap.kernels import kernels
 from vidi_explainer.deepshap.ops import Convolution
 from vidi_explainer.deepshap.simd import LANES
-from vidi_explainer.deepshap.winograd import INPUT_TILE, OUTPUT_TILE, rounded, transform_weights
+from vidi_explainer.deepshap.winograd import INPUT_TILE, OUTPUT_TILE, gain, transform_weights
 
 _PLANES = INPUT_TILE * INPUT_TILE
 
@@ -152,13 +152,17 @@ class FusedConvolution:
         self._below, self._half, self._direct, self._crew = below, half, direct, crew
         self._kernels = kernels(half)
         self.dtype = torch.bfloat16 if half else torch.float32
+        self._gain = torch.ones(1)
         back = convolution.transposed()
         rows, columns = height >> pooled, width >> pooled
         if direct:
-            self._weights = rounded(back, self.dtype).contiguous(memory_format=torch.channels_last)
+            self._weights = back.to(self.dtype).contiguous(memory_format=torch.channels_last)
             self.above = Layout.plain(rows, columns, back.shape[1])
         else:
-            self._weights = transform_weights(back, self.dtype)
+            exact = transform_weights(back)
+            self._weights = exact.to(self.dtype)
+            if half:
+                self._gain.fill_(gain(exact, self._weights))
             self.above = Layout.tiled(rows, columns, back.shape[1])
 
     def run(
@@ -185,7 +189,7 @@ class FusedConvolution:
         rule = (
             int(self._pooled), self._height, self._width, self._below.channels,
             film.data_ptr(), references.data_ptr(), out.data.data_ptr(),
-            self._below.rows, self._below.columns, self._below.border,
+            self._below.rows, self._below.columns, self._below.border, self._gain.data_ptr(),
         )  # fmt: skip
         classes = len(multipliers) // len(references)
         if self._direct:

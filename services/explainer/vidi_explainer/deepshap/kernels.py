@@ -93,11 +93,11 @@ def _rescale(film: Vector, reference: Vector) -> Vector:
 
 
 def _emit_relu(half: bool, half_in: bool) -> Any:
-    def emit(memory: Memory, multiplier: Any, film: Any, reference: Any, target: Any) -> None:
-        scale = _rescale(memory.load(film), memory.load(reference))
+    def emit(memory: Memory, multiplier: Any, film: Any, reference: Any, gain: Any, target: Any) -> None:
+        scale = _rescale(memory.load(film), memory.load(reference)) * memory.spread(gain)
         memory.store(memory.load(multiplier, half=half_in) * scale, target, half=half)
 
-    return body(4, emit)
+    return body(5, emit)
 
 
 def _emit_pool(half: bool, half_in: bool) -> Any:
@@ -109,7 +109,7 @@ def _emit_pool(half: bool, half_in: bool) -> Any:
 
     def emit(
         memory: Memory, multiplier: Any, film: Any, reference: Any, activation_row: Any, activation_column: Any,
-        target: Any, row: Any, column: Any,
+        gain: Any, target: Any, row: Any, column: Any,
     ) -> None:  # fmt: skip
         window = [(i, j) for i in range(2) for j in range(2)]
         x = [memory.load(memory.at(film, (i, activation_row), (j, activation_column))) for i, j in window]
@@ -129,7 +129,7 @@ def _emit_pool(half: bool, half_in: bool) -> Any:
             chosen_x, chosen_r = x[i].select(hits[-1], chosen_x), r[i].select(hits[-1], chosen_r)
         rectified = chosen_x.positive() - chosen_r.positive()
         share = memory.zero().select(rectified.magnitude().compare("<", SMALL_POOL), change / rectified)
-        value = memory.load(multiplier, half=half_in) * share * _rescale(chosen_x, chosen_r)
+        value = memory.load(multiplier, half=half_in) * memory.spread(gain) * share * _rescale(chosen_x, chosen_r)
         for i, hit in zip((3, 2, 1, 0), hits, strict=True):
             earlier = hits[4 - i :]  # those of the positions before i
             mine = value.select(hit, 0.0)
@@ -137,7 +137,7 @@ def _emit_pool(half: bool, half_in: bool) -> Any:
                 mine = memory.zero().select(mask, mine)
             memory.store(mine, memory.at(target, (window[i][0], row), (window[i][1], column)), half=half)
 
-    return body(8, emit)
+    return body(9, emit)
 
 
 def _emit_input(half: bool, count: int) -> Any:
@@ -204,7 +204,7 @@ def kernels(half: bool) -> Kernels:
 
         # pooled: 0 ReLU only, 1 a 2 x 2 pooling above the ReLU. (y, x): the pixel of the convolution's input.
         @njit(nogil=True, inline="always")
-        def rule(g, n, r, y, x, pooled, height, width, channels, film, reference, out, rows, columns, border):
+        def rule(g, n, r, y, x, pooled, height, width, channels, film, reference, out, rows, columns, border, gain):
             scale = 1 + pooled
             here = ((y * scale) * width + x * scale) * channels * stride
             there = r * height * width * channels * stride + here
@@ -212,11 +212,11 @@ def kernels(half: bool) -> Kernels:
             for b in range(channels // lanes):
                 a, o, m = b * lanes * stride, b * lanes * size, b * step
                 if pooled == 0:
-                    relu(g + m, film + here + a, reference + there + a, target + o)
+                    relu(g + m, film + here + a, reference + there + a, gain, target + o)
                 else:
                     pool(
                         g + m, film + here + a, reference + there + a, width * channels * stride, channels * stride,
-                        target + o, columns * channels * size, channels * size,
+                        gain, target + o, columns * channels * size, channels * size,
                     )  # fmt: skip
 
         return rule
@@ -239,6 +239,7 @@ def kernels(half: bool) -> Kernels:
         rows,
         columns,
         border,
+        gain,
         scratch,
         first,
         last,
@@ -258,10 +259,12 @@ def kernels(half: bool) -> Kernels:
                     y, x = ty * tile + i, tx * tile + j
                     from_tiles(
                         g, r * classes + k, r, y, x, pooled, height, width, channels, film, reference, out, rows,
-                        columns, border,
+                        columns, border, gain,
                     )  # fmt: skip
 
-    def pixels(g, classes, pooled, height, width, channels, film, reference, out, rows, columns, border, first, last):
+    def pixels(
+        g, classes, pooled, height, width, channels, film, reference, out, rows, columns, border, gain, first, last
+    ):
         in_rows, in_columns = height // (1 + pooled), width // (1 + pooled)
         for item in range(first, last):  # rows of multipliers
             n, y = item // in_rows, item % in_rows
@@ -269,7 +272,7 @@ def kernels(half: bool) -> Kernels:
                 source = g + (item * in_columns + x) * channels * size
                 from_pixels(
                     source, n, n // classes, y, x, pooled, height, width, channels, film, reference, out, rows, columns,
-                    border,
+                    border, gain,
                 )  # fmt: skip
 
     product = _emit_product()
@@ -301,7 +304,7 @@ def kernels(half: bool) -> Kernels:
 
     return Kernels(
         _compile(12, tiles_in),
-        _compile(19, tiles_out),
-        _compile(14, pixels),
+        _compile(20, tiles_out),
+        _compile(15, pixels),
         {count: _compile(14, input_rule_of(count)) for count in (1, 3)},
     )

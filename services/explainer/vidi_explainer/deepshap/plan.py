@@ -12,7 +12,6 @@ from vidi_explainer.deepshap.fused import FusedConvolution, FusedInput, Layout
 from vidi_explainer.deepshap.graph import Graph
 from vidi_explainer.deepshap.ops import Convolution, HalfConvolution, MaxPool, Operation, Relu
 from vidi_explainer.deepshap.simd import LANES
-from vidi_explainer.deepshap.winograd import rounded
 
 #: Multipliers of this many bytes still profit from the processor's caches (measured; flat within a factor of two).
 CACHED_BYTES = 32 << 20
@@ -111,9 +110,9 @@ def make_plan(
 def keeps_ties(graph: Graph) -> bool:
     """Whether channels-last convolutions of this network give equal pixels equal values.
 
-    Over fewer channels than a vector holds they round differently from pixel to pixel (seen with oneDNN 3.12). A region of
-    one grey, as collimators make it, then has no ties left for max pooling to break by order, and maps go wrong there by
-    tens of per cent. Such small networks are computed channels-first, and nothing of them is fused.
+    Over fewer channels than a vector holds they round differently from pixel to pixel (seen with oneDNN 3.12). A region
+    of one grey, as collimators make it, then has no ties left for max pooling to break by order, and maps go wrong
+    there by tens of per cent. Such small networks are computed channels-first, and nothing of them is fused.
     """
     convolutions = [node.operation for node in graph.nodes if isinstance(node.operation, Convolution)]
     return all(
@@ -127,7 +126,7 @@ def _backwards(operation: Operation | None, arithmetic: Arithmetic) -> Operation
     assert operation is not None
     if isinstance(operation, Convolution) and arithmetic.half:
         return HalfConvolution(
-            rounded(operation.weight, torch.bfloat16),
+            operation.weight.to(torch.bfloat16),
             None,
             operation.stride,
             operation.padding,

@@ -131,6 +131,12 @@ class Memory:
         rounded = self.builder.lshr(self.builder.add(words, self.builder.add(odd, below)), sixteen)
         self.builder.store(self.builder.trunc(rounded, _HALVES), self._pointer(address, _HALVES), align=2)
 
+    def spread(self, address: Any) -> Vector:
+        """Read one float32 into all lanes."""
+        empty = ir.Constant(_FLOATS, ir.Undefined)
+        filled = self.builder.insert_element(empty, self.load_scalar(address), ir.Constant(ir.IntType(32), 0))
+        return Vector(self.builder, self.builder.shuffle_vector(filled, empty, ir.Constant(_WORDS, [0] * LANES)))
+
     def load_scalar(self, address: Any) -> Any:
         """Read one float32."""
         return self.builder.load(self._pointer(address, ir.FloatType()), align=4)

@@ -122,7 +122,7 @@ class Assessment:
     measured
         Measures that were taken, in the order of `Measure`.
     left_out
-        Measures that nobody asked for by name and that could not be taken, and why.
+        Measures that nobody asked for by name and that could not be taken, and why; in the order of `Measure`.
     noise_floor, truth_chance
         What holds for all outputs; None where not measured.
 
@@ -168,10 +168,11 @@ class Assessment:
             floors: dict[int, float | None] = {}
             for number in range(self._question.seed, self._question.seed + NETWORKS):
                 yield partial(self._noise, number, floors)
-            self._stand_out(combined(floors))
+            yield partial(self._stand_out, floors)
         if Measure.TRUTH in self._wanted:
             yield self._truth
         self.measured = [measure for measure in Measure if measure in self._wanted]
+        self.left_out = {measure: self.left_out[measure] for measure in Measure if measure in self.left_out}
 
     def run(self) -> Assessment:
         """Run all parts and return the assessment itself."""
@@ -266,8 +267,14 @@ class Assessment:
             self._attribution, engine, question.grid, question.target, cancelled=self._cancelled
         )
 
-    def _stand_out(self, floor: NoiseFloor) -> None:
-        self.noise_floor = floor
+    def _stand_out(self, floors: dict[int, float | None]) -> None:
+        try:
+            floor = self.noise_floor = combined(floors)
+        except PreconditionFailed as error:
+            floored = self._wanted & {Measure.NOISE_FLOOR, Measure.AREAS}
+            self._give_up(floored, error)
+            self._wanted -= floored
+            return
         if Measure.AREAS in self._wanted:
             maps = self._maps
             self._each(lambda i, output: replace(output, areas=areas(maps[i], floor.value)))

@@ -98,7 +98,9 @@ def repeatability(
     others = engine.explain(changed, target, cancelled=cancelled).outputs
     found = []
     for map_, other in zip(maps, others, strict=True):
-        pairs = [(sigma, smooth(map_, sigma)[common], back(smooth(other.map, sigma))[common]) for sigma in SIGMAS]
+        # What only one of them shows is taken away before smoothing, which would carry it into the common area.
+        mine, theirs = np.where(common, map_, 0.0), np.where(common, back(other.map), 0.0)
+        pairs = [(sigma, smooth(mine, sigma)[common], smooth(theirs, sigma)[common]) for sigma in SIGMAS]
         found.append(tuple(Repeatability(perturbation, s, _rank_correlation(a, b), cosine(a, b)) for s, a, b in pairs))
     return tuple(found)
 

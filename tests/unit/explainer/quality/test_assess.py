@@ -118,6 +118,19 @@ def test_what_an_engine_cannot_give_is_left_out_with_a_reason(linear: Any, class
     assert all("'linear'" in reason for reason in found.left_out.values())
 
 
+def test_networks_that_do_not_react_give_no_floor(engine: Any, linear: Any, classes: tuple[str, ...]) -> None:
+    def dead(_seed: int) -> Any:
+        return linear(0 * WEIGHTS, REFERENCES)
+
+    found = Assessment(engine, classes, question(), randomised=dead).run()
+    assert list(found.left_out) == [Measure.NOISE_FLOOR, Measure.AREAS]
+    assert Measure.REPEATABILITY in found.measured
+    assert found.noise_floor is None
+    with pytest.raises(PreconditionFailed, match="reacts") as caught:
+        Assessment(engine, classes, question(Measure.AREAS), randomised=dead).run()
+    assert caught.value.reason == "NO_NOISE_FLOOR"
+
+
 @pytest.mark.parametrize("measure", [Measure.SIGN_DISAGREEMENT, Measure.NOISE_FLOOR, Measure.AREAS])
 def test_what_was_asked_for_in_vain_is_said(linear: Any, classes: tuple[str, ...], measure: Measure) -> None:
     with pytest.raises(PreconditionFailed, match="engine 'linear'"):

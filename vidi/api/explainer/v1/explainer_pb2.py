@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from vidi.api.common.v1 import common_pb2 as vidi_dot_api_dot_common_dot_v1_dot_common__pb2
+from vidi.api.explainer.v1 import quality_pb2 as vidi_dot_api_dot_explainer_dot_v1_dot_quality__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%vidi/api/explainer/v1/explainer.proto\x12\x15vidi.api.explainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x1fvidi/api/common/v1/common.proto\"y\n\x06Target\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32!.vidi.api.explainer.v1.TargetKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x07\x63lass_a\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x07\x63lass_b\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x8d\x02\n\x0e\x45xplainRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.vidi.api.common.v1.ModelRef\x12\x30\n\x05image\x18\x02 \x01(\x0b\x32\x19.vidi.api.common.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Target\x12=\n\tmap_dtype\x18\x04 \x01(\x0e\x32\x1c.vidi.api.common.v1.DataTypeB\x0c\xbaH\t\x82\x01\x06\x18\x00\x18\x05\x18\x06\x12\x18\n\x10include_channels\x18\x05 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x06 \x01(\x08\"r\n\x06Method\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x12\n\nreferences\x18\x04 \x01(\x05\x12\x19\n\x11\x62\x61\x63kground_digest\x18\x05 \x01(\t\"\x90\x02\n\x10\x43lassAttribution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\'\n\x03map\x18\x03 \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\x12\x11\n\tmap_scale\x18\x04 \x01(\x01\x12\x0b\n\x03sum\x18\x05 \x01(\x01\x12\x15\n\rfavorable_sum\x18\x06 \x01(\x01\x12\x10\n\x08glum_sum\x18\x07 \x01(\x01\x12\x0e\n\x06output\x18\x08 \x01(\x01\x12\x12\n\nbase_value\x18\t \x01(\x01\x12\x1b\n\x13\x61\x64\x64itivity_residual\x18\n \x01(\x01\x12,\n\x08\x63hannels\x18\x0b \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\"\xb2\x03\n\x0f\x45xplainResponse\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.vidi.api.common.v1.ModelRef\x12-\n\x06method\x18\x02 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Method\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Target\x12=\n\x0c\x61ttributions\x18\x04 \x03(\x0b\x32\'.vidi.api.explainer.v1.ClassAttribution\x12\x36\n\x12\x61ttribution_vector\x18\x05 \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\x12\x0e\n\x06logits\x18\x06 \x03(\x01\x12\x30\n\x0cmap_to_image\x18\x07 \x01(\x0b\x32\x1a.vidi.api.common.v1.Affine\x12\x11\n\tcache_hit\x18\x08 \x01(\x08\x12\x11\n\tcache_key\x18\t \x01(\t\x12\x17\n\x0f\x63ompute_seconds\x18\n \x01(\x01\x12\x1c\n\x14preprocessing_digest\x18\x0b \x01(\t\"v\n\x14\x45xplainStreamRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12>\n\x07request\x18\x02 \x01(\x0b\x32%.vidi.api.explainer.v1.ExplainRequestB\x06\xbaH\x03\xc8\x01\x01\"\x97\x01\n\x15\x45xplainStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12:\n\x08response\x18\x02 \x01(\x0b\x32&.vidi.api.explainer.v1.ExplainResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome*\x7f\n\nTargetKind\x12\x1b\n\x17TARGET_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TARGET_KIND_LOGIT\x10\x01\x12\x1d\n\x19TARGET_KIND_CLASS_VS_MEAN\x10\x02\x12\x1e\n\x1aTARGET_KIND_CLASS_VS_CLASS\x10\x03\x32\xdc\x01\n\x10\x45xplainerService\x12X\n\x07\x45xplain\x12%.vidi.api.explainer.v1.ExplainRequest\x1a&.vidi.api.explainer.v1.ExplainResponse\x12n\n\rExplainStream\x12+.vidi.api.explainer.v1.ExplainStreamRequest\x1a,.vidi.api.explainer.v1.ExplainStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%vidi/api/explainer/v1/explainer.proto\x12\x15vidi.api.explainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x1fvidi/api/common/v1/common.proto\x1a#vidi/api/explainer/v1/quality.proto\"y\n\x06Target\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32!.vidi.api.explainer.v1.TargetKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x07\x63lass_a\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x07\x63lass_b\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x8d\x02\n\x0e\x45xplainRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.vidi.api.common.v1.ModelRef\x12\x30\n\x05image\x18\x02 \x01(\x0b\x32\x19.vidi.api.common.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Target\x12=\n\tmap_dtype\x18\x04 \x01(\x0e\x32\x1c.vidi.api.common.v1.DataTypeB\x0c\xbaH\t\x82\x01\x06\x18\x00\x18\x05\x18\x06\x12\x18\n\x10include_channels\x18\x05 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x06 \x01(\x08\"r\n\x06Method\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x12\n\nreferences\x18\x04 \x01(\x05\x12\x19\n\x11\x62\x61\x63kground_digest\x18\x05 \x01(\t\"\x90\x02\n\x10\x43lassAttribution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\'\n\x03map\x18\x03 \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\x12\x11\n\tmap_scale\x18\x04 \x01(\x01\x12\x0b\n\x03sum\x18\x05 \x01(\x01\x12\x15\n\rfavorable_sum\x18\x06 \x01(\x01\x12\x10\n\x08glum_sum\x18\x07 \x01(\x01\x12\x0e\n\x06output\x18\x08 \x01(\x01\x12\x12\n\nbase_value\x18\t \x01(\x01\x12\x1b\n\x13\x61\x64\x64itivity_residual\x18\n \x01(\x01\x12,\n\x08\x63hannels\x18\x0b \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\"\xb2\x03\n\x0f\x45xplainResponse\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.vidi.api.common.v1.ModelRef\x12-\n\x06method\x18\x02 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Method\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Target\x12=\n\x0c\x61ttributions\x18\x04 \x03(\x0b\x32\'.vidi.api.explainer.v1.ClassAttribution\x12\x36\n\x12\x61ttribution_vector\x18\x05 \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\x12\x0e\n\x06logits\x18\x06 \x03(\x01\x12\x30\n\x0cmap_to_image\x18\x07 \x01(\x0b\x32\x1a.vidi.api.common.v1.Affine\x12\x11\n\tcache_hit\x18\x08 \x01(\x08\x12\x11\n\tcache_key\x18\t \x01(\t\x12\x17\n\x0f\x63ompute_seconds\x18\n \x01(\x01\x12\x1c\n\x14preprocessing_digest\x18\x0b \x01(\t\"v\n\x14\x45xplainStreamRequest\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12>\n\x07request\x18\x02 \x01(\x0b\x32%.vidi.api.explainer.v1.ExplainRequestB\x06\xbaH\x03\xc8\x01\x01\"\x97\x01\n\x15\x45xplainStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12:\n\x08response\x18\x02 \x01(\x0b\x32&.vidi.api.explainer.v1.ExplainResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xd5\x02\n\x18\x41ssessExplanationRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.vidi.api.common.v1.ModelRef\x12\x30\n\x05image\x18\x02 \x01(\x0b\x32\x19.vidi.api.common.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Target\x12\x43\n\x08measures\x18\x04 \x03(\x0e\x32\x1e.vidi.api.explainer.v1.MeasureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\x04seed\x18\x05 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x19\n\x05steps\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12.\n\ntruth_mask\x18\x07 \x01(\x0b\x32\x1a.vidi.api.common.v1.Tensor\"\x89\x04\n\x19\x41ssessExplanationResponse\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.vidi.api.common.v1.ModelRef\x12-\n\x06method\x18\x02 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Method\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.vidi.api.explainer.v1.Target\x12\x30\n\x08measures\x18\x04 \x03(\x0e\x32\x1e.vidi.api.explainer.v1.Measure\x12\x37\n\x08left_out\x18\x05 \x03(\x0b\x32%.vidi.api.explainer.v1.LeftOutMeasure\x12\x35\n\x07outputs\x18\x06 \x03(\x0b\x32$.vidi.api.explainer.v1.OutputQuality\x12\x36\n\x0bnoise_floor\x18\x07 \x01(\x0b\x32!.vidi.api.explainer.v1.NoiseFloor\x12\x38\n\x0ctruth_chance\x18\x08 \x01(\x0b\x32\".vidi.api.explainer.v1.TruthChance\x12\x17\n\x0fsmoothing_sigma\x18\t \x01(\x01\x12\x0c\n\x04seed\x18\n \x01(\x03\x12\r\n\x05steps\x18\x0b \x01(\x05\x12\x17\n\x0f\x63ompute_seconds\x18\x0c \x01(\x01*\x7f\n\nTargetKind\x12\x1b\n\x17TARGET_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TARGET_KIND_LOGIT\x10\x01\x12\x1d\n\x19TARGET_KIND_CLASS_VS_MEAN\x10\x02\x12\x1e\n\x1aTARGET_KIND_CLASS_VS_CLASS\x10\x03\x32\xd4\x02\n\x10\x45xplainerService\x12X\n\x07\x45xplain\x12%.vidi.api.explainer.v1.ExplainRequest\x1a&.vidi.api.explainer.v1.ExplainResponse\x12n\n\rExplainStream\x12+.vidi.api.explainer.v1.ExplainStreamRequest\x1a,.vidi.api.explainer.v1.ExplainStreamResponse(\x01\x30\x01\x12v\n\x11\x41ssessExplanation\x12/.vidi.api.explainer.v1.AssessExplanationRequest\x1a\x30.vidi.api.explainer.v1.AssessExplanationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,22 +49,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINSTREAMREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_EXPLAINSTREAMREQUEST'].fields_by_name['request']._loaded_options = None
   _globals['_EXPLAINSTREAMREQUEST'].fields_by_name['request']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_TARGETKIND']._serialized_start=1648
-  _globals['_TARGETKIND']._serialized_end=1775
-  _globals['_TARGET']._serialized_start=151
-  _globals['_TARGET']._serialized_end=272
-  _globals['_EXPLAINREQUEST']._serialized_start=275
-  _globals['_EXPLAINREQUEST']._serialized_end=544
-  _globals['_METHOD']._serialized_start=546
-  _globals['_METHOD']._serialized_end=660
-  _globals['_CLASSATTRIBUTION']._serialized_start=663
-  _globals['_CLASSATTRIBUTION']._serialized_end=935
-  _globals['_EXPLAINRESPONSE']._serialized_start=938
-  _globals['_EXPLAINRESPONSE']._serialized_end=1372
-  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1374
-  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1492
-  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1495
-  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=1646
-  _globals['_EXPLAINERSERVICE']._serialized_start=1778
-  _globals['_EXPLAINERSERVICE']._serialized_end=1998
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['image']._loaded_options = None
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['image']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['measures']._loaded_options = None
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['measures']._serialized_options = b'\272H\016\222\001\013\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['seed']._loaded_options = None
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['seed']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['steps']._loaded_options = None
+  _globals['_ASSESSEXPLANATIONREQUEST'].fields_by_name['steps']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_TARGETKIND']._serialized_start=2553
+  _globals['_TARGETKIND']._serialized_end=2680
+  _globals['_TARGET']._serialized_start=188
+  _globals['_TARGET']._serialized_end=309
+  _globals['_EXPLAINREQUEST']._serialized_start=312
+  _globals['_EXPLAINREQUEST']._serialized_end=581
+  _globals['_METHOD']._serialized_start=583
+  _globals['_METHOD']._serialized_end=697
+  _globals['_CLASSATTRIBUTION']._serialized_start=700
+  _globals['_CLASSATTRIBUTION']._serialized_end=972
+  _globals['_EXPLAINRESPONSE']._serialized_start=975
+  _globals['_EXPLAINRESPONSE']._serialized_end=1409
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1411
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1529
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1532
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=1683
+  _globals['_ASSESSEXPLANATIONREQUEST']._serialized_start=1686
+  _globals['_ASSESSEXPLANATIONREQUEST']._serialized_end=2027
+  _globals['_ASSESSEXPLANATIONRESPONSE']._serialized_start=2030
+  _globals['_ASSESSEXPLANATIONRESPONSE']._serialized_end=2551
+  _globals['_EXPLAINERSERVICE']._serialized_start=2683
+  _globals['_EXPLAINERSERVICE']._serialized_end=3023
 # @@protoc_insertion_point(module_scope)

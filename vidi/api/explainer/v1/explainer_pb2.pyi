@@ -1,6 +1,7 @@
 from buf.validate import validate_pb2 as _validate_pb2
 from google.rpc import status_pb2 as _status_pb2
 from vidi.api.common.v1 import common_pb2 as _common_pb2
+from vidi.api.explainer.v1 import quality_pb2 as _quality_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -130,3 +131,49 @@ class ExplainStreamResponse(_message.Message):
     response: ExplainResponse
     error: _status_pb2.Status
     def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[ExplainResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class AssessExplanationRequest(_message.Message):
+    __slots__ = ("model", "image", "target", "measures", "seed", "steps", "truth_mask")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    MEASURES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TRUTH_MASK_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    image: _common_pb2.Image
+    target: Target
+    measures: _containers.RepeatedScalarFieldContainer[_quality_pb2.Measure]
+    seed: int
+    steps: int
+    truth_mask: _common_pb2.Tensor
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[_quality_pb2.Measure, str]]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., truth_mask: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class AssessExplanationResponse(_message.Message):
+    __slots__ = ("model", "method", "target", "measures", "left_out", "outputs", "noise_floor", "truth_chance", "smoothing_sigma", "seed", "steps", "compute_seconds")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    MEASURES_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FLOOR_FIELD_NUMBER: _ClassVar[int]
+    TRUTH_CHANCE_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHING_SIGMA_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    method: Method
+    target: Target
+    measures: _containers.RepeatedScalarFieldContainer[_quality_pb2.Measure]
+    left_out: _containers.RepeatedCompositeFieldContainer[_quality_pb2.LeftOutMeasure]
+    outputs: _containers.RepeatedCompositeFieldContainer[_quality_pb2.OutputQuality]
+    noise_floor: _quality_pb2.NoiseFloor
+    truth_chance: _quality_pb2.TruthChance
+    smoothing_sigma: float
+    seed: int
+    steps: int
+    compute_seconds: float
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[_quality_pb2.Measure, str]]] = ..., left_out: _Optional[_Iterable[_Union[_quality_pb2.LeftOutMeasure, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_quality_pb2.OutputQuality, _Mapping]]] = ..., noise_floor: _Optional[_Union[_quality_pb2.NoiseFloor, _Mapping]] = ..., truth_chance: _Optional[_Union[_quality_pb2.TruthChance, _Mapping]] = ..., smoothing_sigma: _Optional[float] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., compute_seconds: _Optional[float] = ...) -> None: ...

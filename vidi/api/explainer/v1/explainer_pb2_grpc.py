@@ -45,6 +45,11 @@ class ExplainerServiceStub:
                 request_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ExplainStreamRequest.SerializeToString,
                 response_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ExplainStreamResponse.FromString,
                 _registered_method=True)
+        self.AssessExplanation = channel.unary_unary(
+                '/vidi.api.explainer.v1.ExplainerService/AssessExplanation',
+                request_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationRequest.SerializeToString,
+                response_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainerServiceServicer:
@@ -70,6 +75,17 @@ class ExplainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssessExplanation(self, request, context):
+        """Measures how good the explanation of one film is. It costs as much as some ten explanations, is never cached, and
+        takes turns with explanations: calls that come in between do not wait for all of it.
+        Errors: as Explain; INVALID_ARGUMENT also for a truth mask that is missing where it is needed, empty, or of another
+        shape; FAILED_PRECONDITION also for a measure, asked for by name, that the engine cannot give (the message names
+        the engine); RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED also half-way: nothing is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +98,11 @@ def add_ExplainerServiceServicer_to_server(servicer, server):
                     servicer.ExplainStream,
                     request_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ExplainStreamRequest.FromString,
                     response_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ExplainStreamResponse.SerializeToString,
+            ),
+            'AssessExplanation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssessExplanation,
+                    request_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationRequest.FromString,
+                    response_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +160,33 @@ class ExplainerService:
             '/vidi.api.explainer.v1.ExplainerService/ExplainStream',
             vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ExplainStreamRequest.SerializeToString,
             vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ExplainStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssessExplanation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidi.api.explainer.v1.ExplainerService/AssessExplanation',
+            vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationRequest.SerializeToString,
+            vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationResponse.FromString,
             options,
             channel_credentials,
             insecure,
