@@ -48,4 +48,4 @@ lock: setup ## Write requirements.lock from what .venv holds.
 
 clean: ## Remove .venv, caches and what the demo wrote.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist
-	find vidi services gateway tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find vidi services gateway experiments tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,12 +28,12 @@ def main(
     data: Path | None = typer.Option(
         None, "--data", help="Directory with manifest.csv and images/, for a model of patients; phantoms otherwise."
     ),
-    films: int = typer.Option(30, "--films", min=1, help="Films to explain."),
+    films: int = typer.Option(20, "--films", min=1, help="Films to explain."),
     pool: int = typer.Option(720, "--pool", min=2, help="Training phantoms that references are made of."),
     largest: int = typer.Option(64, "--largest", min=2, help="References of the largest set, a power of two."),
     minimum: int = typer.Option(3, "--minimum", min=1, help="Fewest films that a centroid averages."),
     engine: str = typer.Option("deepshap", "--engine", help="Explainer engine."),
-    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the sets."),
+    seed: int = typer.Option(0, "--seed", min=0, max=(1 << 30) - 2, help="Seed of the sets."),
 ) -> None:
     """Measure how maps change with the number of references and with how they are made."""
     if largest & (largest - 1):

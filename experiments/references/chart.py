@@ -73,7 +73,8 @@ def draw(title: str, x_label: str, lines: Sequence[Line]) -> str:
     powers = range(math.ceil(first), math.floor(math.log2(every[-1])) + 1)
     parts += [f'<text x="{x(2**p)}" y="{bottom + 20}" text-anchor="middle">{2**p}</text>' for p in powers]
     ends = _apart([y(line.medians[-1]) for line in lines])
-    for line, colour, end in zip(lines, COLOURS, ends, strict=False):
+    for index, (line, end) in enumerate(zip(lines, ends, strict=True)):
+        colour = COLOURS[index % len(COLOURS)]
         solid, dashed = points(line.xs, line.medians), points(line.xs, line.worst)
         parts.append(f'<polyline points="{dashed}" fill="none" stroke="{colour}" stroke-dasharray="5 4"/>')
         parts.append(f'<polyline points="{solid}" fill="none" stroke="{colour}" stroke-width="2"/>')

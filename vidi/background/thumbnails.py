@@ -33,4 +33,4 @@ def thumbnails(grids: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     n, height, width = grids.shape
     rows, columns = height // SIDE, width // SIDE
     cropped = grids[:, : rows * SIDE, : columns * SIDE].reshape(n, SIDE, rows, SIDE, columns)
-    return np.asarray(cropped.mean((2, 4), dtype=np.float32).reshape(n, -1) / 255.0, np.float32)
+    return np.asarray(cropped.mean((2, 4), dtype=np.float32).reshape(n, SIDE * SIDE) / 255.0, np.float32)

@@ -187,7 +187,7 @@ def background(
         None, "--data", help="Directory with manifest.csv and images/: films that the model was trained on."
     ),
     phantoms: int = typer.Option(0, "--phantoms", min=0, help="Training phantoms to draw, in place of --data."),
-    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the strategy."),
+    seed: int = typer.Option(0, "--seed", min=0, max=(1 << 30) - 1, help="Seed of the strategy."),
     output: Path | None = typer.Option(
         None,
         "--output",

@@ -133,8 +133,8 @@ def request_of() -> Callable[..., explainer_pb2.ExplainRequest]:
 def computed() -> Callable[[str], float]:
     """Number of films that an engine explained for a model so far, by the process's metrics."""
 
-    def count(model: str = "small") -> float:
-        labels = {"model": model, "engine": "shap"}
+    def count(model: str = "small", engine: str = "deepshap") -> float:
+        labels = {"model": model, "engine": engine}
         return REGISTRY.get_sample_value("vidi_explain_compute_seconds_count", labels) or 0.0
 
     return count

@@ -1,4 +1,4 @@
-"""Explain over gRPC against shap called directly; the cache; concurrency."""
+"""Explain over gRPC against shap and the engines called directly; the cache; concurrency."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from vidi.api.common.v1 import common_pb2
 from vidi.api.explainer.v1 import explainer_pb2
 from vidi.bundle import Bundle, load
 from vidi.models import load_network
+from vidi_explainer.engine import open_engine
+from vidi_explainer.targets import Target
 
 F16 = common_pb2.DATA_TYPE_FLOAT16
 
@@ -51,7 +53,7 @@ def assert_equal_to_shap(response: explainer_pb2.ExplainResponse, expected: np.n
 async def test_everything_in_a_response_at_224(serve: Any, request_of: Any, model_dir: Path) -> None:
     bundle = load(model_dir / "tiny-pneumonia")
     request = request_of(11, (280, 320), include_channels=True)
-    async with serve(model_dir=model_dir, default_model="tiny-pneumonia") as client:
+    async with serve(model_dir=model_dir, default_model="tiny-pneumonia", explainer_engine="shap") as client:
         response = await client.explain(request)
     expected = by_shap(bundle, film_of(request))
     assert_equal_to_shap(response, expected)
@@ -109,12 +111,30 @@ async def test_concurrent_different_calls_are_each_right(
     serve: Any, request_of: Any, computed: Any, small_models: Path
 ) -> None:
     requests = [request_of(seed) for seed in range(20, 24)]
-    before = computed()
-    async with serve() as client:
+    before = computed(engine="shap")
+    async with serve(explainer_engine="shap") as client:
         responses = await asyncio.gather(*(client.explain(r) for r in requests))
-    assert computed() == before + 4
+    assert computed(engine="shap") == before + 4
     for request, response in zip(requests, responses, strict=True):
         assert_equal_to_shap(response, by_shap(load(small_models / "small"), film_of(request)))
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_concurrent_calls_of_the_own_engine_are_its_maps_to_the_bit(
+    serve: Any, request_of: Any, small_models: Path, concurrency: int
+) -> None:
+    requests = [request_of(seed) for seed in range(60, 68)]
+    async with serve(explainer_concurrency=concurrency) as client:
+        responses = await asyncio.gather(*(client.explain(r) for r in requests))
+    bundle = load(small_models / "small")
+    engine = open_engine("deepshap", bundle)
+    for request, response in zip(requests, responses, strict=True):
+        grid, _ = bundle.preprocessing.to_grid(film_of(request))
+        expected = engine.explain(grid, Target())
+        assert (response.method.engine, response.method.precision) == ("deepshap", "float32")
+        for attribution, output in zip(response.attributions, expected.outputs, strict=True):
+            np.testing.assert_array_equal(tensors.decode(attribution.map), output.map)
+            assert attribution.additivity_residual == output.additivity_residual
 
 
 async def test_stream_answers_each_film_for_itself(serve: Any, request_of: Any, computed: Any) -> None:

@@ -19,7 +19,7 @@ Crowd = Callable[..., npt.NDArray[np.uint8]]
 def line(*points: float) -> npt.NDArray[np.float64]:
     """Distances of points on a line."""
     at = np.array(points)
-    return np.abs(at[:, None] - at[None])
+    return np.asarray(np.abs(at[:, None] - at[None]), np.float64)
 
 
 def test_the_middles_of_three_clumps_are_found_from_any_start() -> None:
@@ -65,8 +65,8 @@ def test_medoids_are_films_one_of_each_kind(crowd: Crowd) -> None:
 
 
 def test_distances_of_thumbnails_are_euclidean(crowd: Crowd) -> None:
-    points = crowd(5).reshape(5, -1).astype(np.float32) / 255
-    expected = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    points = np.asarray(crowd(5).reshape(5, -1) / 255, np.float32)
+    expected: npt.NDArray[np.float32] = np.linalg.norm(points[:, None] - points[None], axis=-1)
     np.testing.assert_allclose(kmedoids._distances(points), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -85,4 +85,4 @@ def test_too_few_films_are_said(crowd: Crowd) -> None:
         with pytest.raises(InvalidInput, match="3 films do not give"):
             medoids(crowd(3), count=count)
     with pytest.raises(InvalidInput, match="uint8"):
-        medoids(crowd(3).astype(np.float32), count=1)  # type: ignore[arg-type]
+        medoids(crowd(3).astype(np.float32), count=1)

@@ -21,8 +21,8 @@ SMALL = Preprocessing(height=64, width=64)
 CLASSES = ("normal", "pneumonia")
 
 
-def films(crowd: Crowd, n: int = 120, *, patients: bool = True) -> Films:
-    return Films(crowd(n, kinds=2), np.arange(n, dtype=np.int64) % 2, CLASSES, patients)
+def films(crowd: Crowd, n: int = 120, *, kinds: int = 2, patients: bool = True) -> Films:
+    return Films(crowd(n, kinds=kinds), np.arange(n, dtype=np.int64) % 2, CLASSES, patients)
 
 
 def test_centroids_of_many_films_show_no_patient(crowd: Crowd) -> None:
@@ -47,7 +47,7 @@ def test_centroids_of_few_films_of_patients_are_marked(crowd: Crowd) -> None:
 
 
 def test_references_by_class_name_their_classes(crowd: Crowd) -> None:
-    made = from_films("kmeans-by-class", films(crowd, 240, patients=False), count=4)
+    made = from_films("kmeans-by-class", films(crowd, 240, kinds=4, patients=False), count=4)
     assert made.recipe.classes == ("normal", "normal", "pneumonia", "pneumonia")
     assert made.recipe.smallest >= 50
     assert "2 for each class" in made.description

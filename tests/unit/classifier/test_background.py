@@ -48,7 +48,7 @@ def phantom_bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """200 films of 100 patients; those of every tenth patient are of another data set."""
+    """200 films of two kinds, one of each of 100 patients; every tenth patient is of another data set."""
     folder = tmp_path / "data"
     (folder / "images").mkdir(parents=True)
     with (folder / "manifest.csv").open("w", newline="") as stream:
@@ -56,7 +56,9 @@ def data(tmp_path: Path) -> Path:
         writer.writeheader()
         for i in range(200):
             rng = np.random.default_rng(i)
-            pixels = (gaussian_filter(rng.random((64, 64)), 3) * 255).astype(np.uint8)
+            half = np.zeros((64, 64))
+            half[:, (i % 2) * 32 :][:, :32] = 0.5
+            pixels = ((half + 0.5 * gaussian_filter(rng.random((64, 64)), 2)) * 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
             label = ("normal", "pneumonia_viral")[i // 2 % 2]
             dataset = "theirs" if i // 2 % 10 == 0 else "ours"

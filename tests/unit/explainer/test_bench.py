@@ -52,7 +52,8 @@ def numbers(value: Any) -> Iterator[float]:
 
 
 def test_the_result_keeps_its_contract(measured: dict[str, Any]) -> None:
-    assert {"machine", "versions", "config", "memory_ratio_vs_shap", "memory_64_over_8", "roofline_ratio"} <= set(measured)
+    whole = {"machine", "versions", "config", "memory_ratio_vs_shap", "memory_64_over_8", "roofline_ratio"}
+    assert whole <= set(measured)
     engine = {"seconds", "speedup_vs_shap", "speedup_vs_captum", "relative_l2", "shap_fp32_relative_l2"}
     engine |= {"cosine", "additivity_residual", "precision"}
     assert engine <= set(measured["exact"])
@@ -82,7 +83,7 @@ def test_shap_agrees_with_itself(measured: dict[str, Any]) -> None:
 
 
 def test_people_get_tables(measured: dict[str, Any]) -> None:
-    console = Console(width=120, record=True, file=None, quiet=False)
+    console = Console(width=120)
     with console.capture() as capture:
         for part in tables(measured):
             console.print(part)
@@ -195,7 +196,7 @@ def test_fine_tuning_learns_in_the_last_block_alone() -> None:
     preprocessing = Preprocessing(height=64, width=64)
     shade = np.array([40, 200] * 16, np.uint8)[:, None, None]
     noise = np.random.default_rng(0).integers(0, 50, (32, 64, 64)).astype(np.uint8)
-    seen = training.LabelledFilms(shade + noise, np.array([0, 1] * 16))
+    seen = films.LabelledFilms(shade + noise, np.array([0, 1] * 16))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small = vgg19(2, width=1 / 8, head="gap")

