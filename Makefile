@@ -39,7 +39,7 @@ proto: setup ## Regenerate the Python stubs from protos/.
 docs: setup ## Write the tables of settings into docs/operations.md.
 	$(BIN)/python scripts/document_settings.py
 
-bench: setup ## Measure on this machine, most of an hour; `vidi bench --help` names what there is.
+bench: setup ## Measure on this machine, half an hour; `vidi bench --help` names what there is.
 	$(BIN)/vidi bench rpc
 	$(BIN)/vidi bench explain
 

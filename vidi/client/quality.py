@@ -101,12 +101,20 @@ class Repeatability:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """What networks with shuffled weights show: the median of `by_seed`, in logits per pixel after smoothing."""
+    """How high networks with shuffled weights heap up as much attribution: the median of `by_seed`.
+
+    In logits per pixel, after smoothing.
+    """
 
     value: float
     percentile: float
     seeds: tuple[int, ...]
     by_seed: tuple[float, ...]
+
+    @classmethod
+    def from_proto(cls, f: quality_pb2.NoiseFloor) -> NoiseFloor:
+        """Read the message."""
+        return cls(f.value, f.percentile, tuple(f.seeds), tuple(f.by_seed))
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,7 @@ class OutputQuality:
     sign_disagreement: float | None
     deletion_insertion: DeletionInsertion | None
     repeatability: tuple[Repeatability, ...]
+    noise_floor: NoiseFloor | None
     areas: Areas | None
     truth: TruthAgreement | None
 
@@ -205,6 +214,7 @@ class OutputQuality:
             sign_disagreement=o.sign_disagreement if o.HasField("sign_disagreement") else None,
             deletion_insertion=curves,
             repeatability=tuple(Repeatability.from_proto(r) for r in o.repeatability),
+            noise_floor=NoiseFloor.from_proto(o.noise_floor) if o.HasField("noise_floor") else None,
             areas=Areas.from_proto(o.areas) if o.HasField("areas") else None,
             truth=TruthAgreement.from_proto(o.truth) if o.HasField("truth") else None,
         )
@@ -224,10 +234,10 @@ class Assessment:
         What was not, though no measure was asked for by name: the reason by measure.
     outputs
         One per class in class order, or one for class A against class B.
-    noise_floor, truth_chance
-        What holds for all outputs; None where not measured.
+    truth_chance
+        What chance gives against the truth; None where not measured.
     smoothing_sigma
-        Standard deviation in pixels of the smoothing that areas, pointing and the noise floor use.
+        Standard deviation in pixels of the smoothing that areas, pointing and the noise floors use.
     seed, steps
         As used.
     compute_seconds
@@ -240,7 +250,6 @@ class Assessment:
     measures: tuple[Measure, ...]
     left_out: Mapping[Measure, str]
     outputs: tuple[OutputQuality, ...]
-    noise_floor: NoiseFloor | None
     truth_chance: TruthChance | None
     smoothing_sigma: float
     seed: int
@@ -254,7 +263,7 @@ class Assessment:
     @classmethod
     def from_proto(cls, r: explainer_pb2.AssessExplanationResponse) -> Assessment:
         """Read the message."""
-        m, floor, chance = r.method, r.noise_floor, r.truth_chance
+        m, chance = r.method, r.truth_chance
         return cls(
             model=ModelRef.from_proto(r.model),
             method=Method(m.engine, m.engine_version, m.precision, m.references, m.background_digest),
@@ -262,11 +271,6 @@ class Assessment:
             measures=tuple(_MEASURE_NAMES[code] for code in r.measures if code in _MEASURE_NAMES),
             left_out={_MEASURE_NAMES[x.measure]: x.reason for x in r.left_out if x.measure in _MEASURE_NAMES},
             outputs=tuple(OutputQuality.from_proto(o) for o in r.outputs),
-            noise_floor=(
-                NoiseFloor(floor.value, floor.percentile, tuple(floor.seeds), tuple(floor.by_seed))
-                if r.HasField("noise_floor")
-                else None
-            ),
             truth_chance=(
                 TruthChance(chance.favorable_inside, chance.points_inside, chance.tolerance)
                 if r.HasField("truth_chance")

@@ -41,7 +41,7 @@ def table(quality: dict[str, Any]) -> str:
 
 
 def _rows(quality: dict[str, Any], outputs: list[dict[str, Any]]) -> Iterator[Row]:
-    measures, floor = quality["measures"], quality["noise_floor"]
+    measures = quality["measures"]
     if "additivity" in measures:
         cells = [_number(output["additivity_residual"], ".1e") for output in outputs]
         yield "additivity residual", cells, "0: the map adds up"
@@ -54,9 +54,9 @@ def _rows(quality: dict[str, Any], outputs: list[dict[str, Any]]) -> Iterator[Ro
             yield f"{kind} area (random order)", cells, f"good: {good} the random order's"
     if "repeatability" in measures:
         yield from _repeatability(outputs)
-    if floor is not None:
-        cells = [_number(floor["value"], ".2e")] * len(outputs)
-        yield "noise floor", cells, f"logits a pixel; {len(floor['seeds'])} networks with shuffled weights"
+    if floors := [output["noise_floor"] for output in outputs if output["noise_floor"] is not None]:
+        cells = [_number(floor["value"], ".2e") for floor in floors]
+        yield "noise floor", cells, f"logits a pixel; {len(floors[0]['seeds'])} networks with shuffled weights"
     if "areas" in measures:
         cells = [_standing_out(output["areas"]) for output in outputs]
         yield "area holding 50 %, 80 %", cells, "of what is favorable above the floor"

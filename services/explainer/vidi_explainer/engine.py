@@ -38,6 +38,10 @@ class Engine(Protocol):
         """Arithmetic, such as "float32"."""
 
     @property
+    def arithmetic(self) -> str:
+        """How it computes and why, for logs and people."""
+
+    @property
     def references(self) -> int:
         """Number of references that are averaged over."""
 

@@ -19,6 +19,7 @@ from vidi_explainer.messages import method_of, target_to_proto
 from vidi_explainer.quality.areas import Areas
 from vidi_explainer.quality.assess import Assessment, Measure, OutputQuality, Question
 from vidi_explainer.quality.curves import Curve, DeletionInsertion
+from vidi_explainer.quality.noise_floor import NoiseFloor
 from vidi_explainer.quality.repeatability import Perturbation, Repeatability
 from vidi_explainer.quality.truth import Mask, TruthAgreement, TruthScore
 
@@ -86,7 +87,7 @@ def assessment_response(
     bundle: Bundle, engine: Engine, question: Question, assessment: Assessment, seconds: float
 ) -> explainer_pb2.AssessExplanationResponse:
     """Return the response of an assessment that is done; `seconds` is how long it computed."""
-    floor, chance = assessment.noise_floor, assessment.truth_chance
+    chance = assessment.truth_chance
     return explainer_pb2.AssessExplanationResponse(
         model=to_ref(bundle),
         method=method_of(bundle, engine),
@@ -97,11 +98,6 @@ def assessment_response(
             for measure, reason in assessment.left_out.items()
         ],
         outputs=[_output(output) for output in assessment.outputs],
-        noise_floor=None
-        if floor is None
-        else quality_pb2.NoiseFloor(
-            value=floor.value, percentile=floor.percentile, seeds=floor.seeds, by_seed=floor.by_seed
-        ),
         truth_chance=None
         if chance is None
         else quality_pb2.TruthChance(
@@ -124,6 +120,7 @@ def _output(output: OutputQuality) -> quality_pb2.OutputQuality:
         sign_disagreement=output.sign_disagreement,
         deletion_insertion=None if output.deletion_insertion is None else _curves(output.deletion_insertion),
         repeatability=[_repeatability(found) for found in output.repeatability],
+        noise_floor=None if output.noise_floor is None else _noise_floor(output.noise_floor),
         areas=None if output.areas is None else _areas(output.areas),
         truth=None if output.truth is None else _truth(output.truth),
     )
@@ -147,6 +144,12 @@ def _repeatability(found: Repeatability) -> quality_pb2.Repeatability:
         sigma=found.sigma,
         rank_correlation=found.rank_correlation,
         cosine=found.cosine,
+    )
+
+
+def _noise_floor(floor: NoiseFloor) -> quality_pb2.NoiseFloor:
+    return quality_pb2.NoiseFloor(
+        value=floor.value, percentile=floor.percentile, seeds=floor.seeds, by_seed=floor.by_seed
     )
 
 

@@ -64,6 +64,7 @@ async def open_explainer(settings: ExplainerSettings) -> AsyncIterator[Mounted]:
 def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Engine], dict[str, Randomised]]:
     import torch
 
+    from vidi import logs
     from vidi.bundle import discover
     from vidi_explainer.engine import EngineOptions, open_engine, randomised_engines
 
@@ -80,6 +81,9 @@ def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Eng
     )
     models = discover(settings.model_dir)
     engines = {name: open_engine(settings.explainer_engine, bundle, options) for name, bundle in models.items()}
+    log = logs.get("vidi.explainer")
+    for name, engine in engines.items():
+        log.info("engine opened", model=name, engine=engine.name, precision=engine.precision, how=engine.arithmetic)
     offered = {name: randomised_engines(settings.explainer_engine, bundle, options) for name, bundle in models.items()}
     return models, engines, {name: opened for name, opened in offered.items() if opened is not None}
 

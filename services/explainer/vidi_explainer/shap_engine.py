@@ -67,6 +67,7 @@ class ShapEngine:
     name = "shap"
     version = str(shap.__version__)
     precision = "float32"
+    arithmetic = "float32, by shap itself"
     concurrency = 1
 
     def __init__(

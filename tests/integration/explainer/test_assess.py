@@ -56,7 +56,7 @@ async def test_what_the_shap_engine_gives(serve: Any, small_models: Path) -> Non
     assert list(found.measures) == [ADDITIVITY, CURVES, REPEATABILITY, TRUTH]
     assert [x.measure for x in found.left_out] == [SIGNS, FLOOR, AREAS]
     assert all("engine 'shap'" in x.reason for x in found.left_out)
-    assert not found.HasField("noise_floor")
+    assert not any(output.HasField("noise_floor") for output in found.outputs)
     assert found.truth_chance.favorable_inside == pytest.approx(400 / 4096)
     reference = (bundle.background().mean(axis=0, dtype=np.float64) / 255).astype(np.float32)
     for i, (mine, exact) in enumerate(zip(found.outputs, explained.attributions, strict=True)):
@@ -92,22 +92,23 @@ async def test_everything_by_the_deepshap_engine(serve: Any) -> None:
     assert found.method.engine == "deepshap"
     assert list(found.measures) == [ADDITIVITY, SIGNS, CURVES, REPEATABILITY, FLOOR, AREAS, TRUTH]
     assert not found.left_out
-    assert found.noise_floor.value > 0
-    assert list(found.noise_floor.seeds) == [1, 2, 3]
-    assert list(again.noise_floor.by_seed) == pytest.approx(list(found.noise_floor.by_seed), rel=1e-3)
-    assert list(other.noise_floor.by_seed) != list(found.noise_floor.by_seed)
-    for output in found.outputs:
+    for output, same, different in zip(found.outputs, again.outputs, other.outputs, strict=True):
+        floor = output.noise_floor
+        assert floor.value > 0
+        assert list(floor.seeds) == [1, 2, 3]
+        assert list(same.noise_floor.by_seed) == pytest.approx(list(floor.by_seed), rel=1e-3)
+        assert list(different.noise_floor.by_seed) != list(floor.by_seed)
         assert output.additivity_residual < 1e-3
         assert 0 <= output.sign_disagreement <= 1
         assert output.areas.stands_out == bool(output.areas.areas)
         if output.areas.stands_out:
             half, most = output.areas.areas
             assert half.pixels <= most.pixels
-            assert half.level >= most.level > found.noise_floor.value
+            assert half.level >= most.level > floor.value
     (output,) = versus.outputs
     assert output.name == "severe - mild"
     assert output.HasField("sign_disagreement")
-    assert versus.HasField("noise_floor"), "areas cannot be read without it"
+    assert output.HasField("noise_floor"), "areas cannot be read without it"
 
 
 @pytest.mark.parametrize("measure", [SIGNS, FLOOR, AREAS])

@@ -130,9 +130,8 @@ def test_what_was_not_measured_is_none_and_what_is_newer_is_passed_over() -> Non
     assert list(newer.measures) == [99]
     assert client.Assessment.from_proto(newer).measures == ()
     assert (output.sign_disagreement, output.additivity_residual) == (0.0, None)
-    assert (output.deletion_insertion, output.areas, output.truth) == (None, None, None)
+    assert (output.deletion_insertion, output.noise_floor, output.areas, output.truth) == (None,) * 4
     assert (output.repeatability[0].perturbation, output.repeatability[0].cosine) == ("unspecified", None)
-    assert client.Assessment.from_proto(newer).noise_floor is None
 
 
 def test_states_of_a_newer_server_are_not_final() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vidi.bundle import Bundle
+from vidi.errors import Cancelled
 from vidi.models.tiny import SEVERITIES, write_tiny_bundle
 from vidi_explainer.attribution import Attribution, assemble
 from vidi_explainer.engine import Engine, open_engine
@@ -18,11 +19,15 @@ from vidi_explainer.targets import Target
 
 
 class LinearEngine:
-    """DeepSHAP of a linear model, w (x - mean of the references), with a gate to hold it and a count of its calls."""
+    """DeepSHAP of a linear model, w (x - mean of the references), with a gate to hold it and a count of its calls.
+
+    Held at the gate, it stops when asked to if `obeys`.
+    """
 
     name = "linear"
     version = "1"
     precision = "float64"
+    arithmetic = "on paper"
     references = 4
     concurrency = 1
 
@@ -37,6 +42,7 @@ class LinearEngine:
         self.entered = threading.Semaphore(0)
         self.calls = 0
         self.failures = 0
+        self.obeys = False
 
     def explain(
         self,
@@ -49,7 +55,9 @@ class LinearEngine:
     ) -> Attribution:
         self.calls += 1
         self.entered.release()
-        assert self.open.wait(120)
+        while not self.open.wait(0.01):
+            if self.obeys and cancelled is not None and cancelled():
+                raise Cancelled("asked to stop")
         if self.failures:
             self.failures -= 1
             raise RuntimeError("the engine broke")
@@ -61,7 +69,8 @@ class LinearEngine:
         return assemble(plan, plan.combine(attributions), logits, base, channels=channels)
 
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return np.einsum("kchw,nhw->nk", self.weights, grids.astype(np.float64))
+        found: npt.NDArray[np.float64] = np.einsum("kchw,nhw->nk", self.weights, grids.astype(np.float64))
+        return found
 
 
 @pytest.fixture(autouse=True)

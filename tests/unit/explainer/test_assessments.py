@@ -71,7 +71,7 @@ async def test_what_it_says_of_a_linear_network(assessments: Assessments, linear
         assert len(output.deletion_insertion.deletion.values) == 6
         assert output.deletion_insertion.deletion.values[0] == pytest.approx(output.output, rel=1e-6)
         assert len(output.repeatability) == 6
-    assert not found.HasField("noise_floor")
+        assert not output.HasField("noise_floor")
     assert linear.calls == 4
 
 

@@ -207,6 +207,28 @@ async def test_abandoned_after_the_start_is_kept_for_the_next_attempt(explanatio
     assert linear.calls == 1
 
 
+async def test_an_engine_that_can_stop_is_stopped_when_nobody_waits(explanations: Explanations, linear: Any) -> None:
+    linear.obeys = True
+    linear.open.clear()
+    one, other = (asyncio.create_task(explanations.explain(request())) for _ in range(2))
+    await entered(linear)
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    await asyncio.sleep(0.1)
+    assert not other.done(), "somebody still waits"
+    other.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await other
+    # The gate is still shut: only an engine that stopped lets the next film in.
+    next_film = asyncio.create_task(explanations.explain(request(1)))
+    await entered(linear)
+    linear.open.set()
+    assert (await next_film).attributions
+    assert not (await explanations.explain(request())).cache_hit
+    assert linear.calls == 3
+
+
 async def test_full_queue_is_said(explanations: Explanations, linear: Any) -> None:
     linear.open.clear()
     running = [asyncio.create_task(explanations.explain(request(1)))]

@@ -134,7 +134,9 @@ def test_unknown_class_is_refused(engine: ShapEngine, film: Film) -> None:
 
 
 def test_unknown_engine_is_named(bundle: Bundle) -> None:
-    with pytest.raises(PreconditionFailed, match="no explainer engine 'captum': there is deepshap, deepshap-fast, shap"):
+    with pytest.raises(
+        PreconditionFailed, match="no explainer engine 'captum': there is deepshap, deepshap-fast, shap"
+    ):
         open_engine("captum", bundle)
 
 

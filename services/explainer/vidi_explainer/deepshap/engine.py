@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from vidi_explainer.attribution import Attribution, assemble
 from vidi_explainer.deepshap.backward import Backward, Sink
 from vidi_explainer.deepshap.crew import Crew, Workspace
 from vidi_explainer.deepshap.graph import Graph, trace
-from vidi_explainer.deepshap.hardware import choose
+from vidi_explainer.deepshap.hardware import Choice, choose
 from vidi_explainer.deepshap.plan import keeps_ties, make_plan
 from vidi_explainer.deepshap.references import Values, forward, needed_values, open_references
 from vidi_explainer.engine import EngineOptions, require_grid
@@ -30,6 +31,8 @@ from vidi_explainer.targets import Target
 
 #: Part of every content key: raise it when results change by more than rounding.
 VERSION = "1"
+#: Fast maps that point further away from the exact ones than this are not good enough: the engine then is exact.
+LEAST_COSINE = 0.9998
 #: References that go down the network's deep, small layers together.
 CHUNK = 8
 
@@ -95,7 +98,8 @@ class DeepShapEngine:
     label
         What errors call the network.
     fast
-        Whether backward convolutions may use bfloat16 products: cosine of at least 0.9999 to the exact map.
+        Whether backward convolutions may use bfloat16 products. Networks differ in how much of it maps show; the
+        engine compares one map in both arithmetics when it is made, and stays with float32 where they differ too much.
     options
         See there.
 
@@ -128,8 +132,6 @@ class DeepShapEngine:
         self._keep = needed_values(self._graph)
         self._format = torch.channels_last if keeps_ties(self._graph) else torch.contiguous_format
         choice = choose(self._device, fast=fast)
-        self.precision = choice.precision
-        self.arithmetic = choice.reason
         self.concurrency = options.concurrency
         background = self._input(references)
         red, green, blue = preprocessing.std
@@ -137,7 +139,8 @@ class DeepShapEngine:
         with torch.no_grad(), full_precision():
             shapes = _shapes(self._graph, background[:1])
             self._shapes = shapes
-            self._steps = make_plan(self._graph, shapes, choice.arithmetic, Crew(torch.get_num_threads()), scale)
+            crew = Crew(torch.get_num_threads())
+            self._steps = make_plan(self._graph, shapes, choice.arithmetic, crew, scale)
             self._references = open_references(
                 self._forward, background, memory_bytes=options.memory_bytes // 2, directory=options.cache_dir
             )
@@ -148,6 +151,18 @@ class DeepShapEngine:
         self.references = self._references.count
         self._idle: list[Workspace] = []
         self._lock = threading.Lock()
+        if choice.arithmetic.half:
+            rounded, quick = self._trial(references), self._steps
+            exact = replace(choice.arithmetic, half=False)
+            self._steps = make_plan(self._graph, shapes, exact, crew, scale)
+            cosine = _least_cosine(rounded, self._trial(references))
+            if cosine >= LEAST_COSINE:
+                self._steps = quick
+            else:
+                reason = f"bfloat16 moves this network's maps too far (cosine {cosine:.4f}): float32"
+                choice = Choice(exact, "float32", reason)
+        self.precision = choice.precision
+        self.arithmetic = choice.reason
 
     def explain(
         self,
@@ -194,6 +209,11 @@ class DeepShapEngine:
             per_reference=found.apart,
         )
 
+    def _trial(self, references: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Explain a film that every model has: its first reference, mirrored."""
+        found = self.explain(np.ascontiguousarray(references[0, :, ::-1]), Target())
+        return np.stack([output.map for output in found.outputs])
+
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
         require_grid(grids.shape[1:], self._preprocessing)
@@ -216,6 +236,13 @@ class DeepShapEngine:
         workspace.give_all()
         with self._lock:
             self._idle.append(workspace)
+
+
+def _least_cosine(found: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:
+    """Return the smallest cosine between maps (outputs, height, width); 1 where the right one is empty."""
+    a, b = (maps.astype(np.float64).reshape(len(maps), -1) for maps in (found, right))
+    sizes = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(np.divide((a * b).sum(axis=1), sizes, out=np.ones(len(a)), where=sizes > 0).min())
 
 
 def _shapes(graph: Graph, film: torch.Tensor) -> dict[int, torch.Size]:

@@ -23,7 +23,7 @@ _HALVES = ir.VectorType(ir.IntType(16), LANES)
 _INT64 = ir.IntType(64)
 
 
-class _BFloat(ir.Type):
+class _BFloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
     """LLVM's bfloat, which llvmlite does not name: a conversion is one instruction where the processor has it."""
 
     def _to_string(self) -> str:

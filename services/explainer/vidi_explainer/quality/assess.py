@@ -12,7 +12,7 @@ from vidi_explainer.attribution import Attribution
 from vidi_explainer.engine import Engine
 from vidi_explainer.quality.areas import Areas, areas
 from vidi_explainer.quality.curves import STEPS, DeletionInsertion, deletion_insertion
-from vidi_explainer.quality.noise_floor import NETWORKS, NoiseFloor, Randomised, combined, network_floor
+from vidi_explainer.quality.noise_floor import NETWORKS, NoiseFloor, Randomised, combined, network_floors
 from vidi_explainer.quality.outputs import Film, Map, never, outputs_of, stop_if
 from vidi_explainer.quality.repeatability import Perturbation, Repeatability, repeatability
 from vidi_explainer.quality.signs import mean_disagreement
@@ -79,6 +79,8 @@ class OutputQuality:
         See `curves`.
     repeatability
         See `repeatability`: one a perturbation and smoothing.
+    noise_floor
+        See `noise_floor`.
     areas
         See `areas`.
     truth
@@ -93,6 +95,7 @@ class OutputQuality:
     sign_disagreement: float | None = None
     deletion_insertion: DeletionInsertion | None = None
     repeatability: tuple[Repeatability, ...] = ()
+    noise_floor: NoiseFloor | None = None
     areas: Areas | None = None
     truth: TruthAgreement | None = None
 
@@ -123,8 +126,8 @@ class Assessment:
         Measures that were taken, in the order of `Measure`.
     left_out
         Measures that nobody asked for by name and that could not be taken, and why; in the order of `Measure`.
-    noise_floor, truth_chance
-        What holds for all outputs; None where not measured.
+    truth_chance
+        What chance gives against the truth; None where not measured.
 
     Raises
     ------
@@ -152,7 +155,6 @@ class Assessment:
         self.outputs: tuple[OutputQuality, ...] = ()
         self.measured: list[Measure] = []
         self.left_out: dict[Measure, str] = {}
-        self.noise_floor: NoiseFloor | None = None
         self.truth_chance: TruthChance | None = None
         self._wanted = self._possible()
 
@@ -165,7 +167,7 @@ class Assessment:
             for perturbation in Perturbation:
                 yield partial(self._repeat, perturbation)
         if {Measure.NOISE_FLOOR, Measure.AREAS} & self._wanted:
-            floors: dict[int, float | None] = {}
+            floors: dict[int, tuple[float, ...] | None] = {}
             for number in range(self._question.seed, self._question.seed + NETWORKS):
                 yield partial(self._noise, number, floors)
             yield partial(self._stand_out, floors)
@@ -257,27 +259,25 @@ class Assessment:
         )
         self._each(lambda i, output: replace(output, repeatability=output.repeatability + found[i]))
 
-    def _noise(self, seed: int, floors: dict[int, float | None]) -> None:
-        assert self._attribution is not None
+    def _noise(self, seed: int, floors: dict[int, tuple[float, ...] | None]) -> None:
         assert self._randomised is not None
         stop_if(self._cancelled)
         question = self._question
         engine = self._randomised(seed)
-        floors[seed] = network_floor(
-            self._attribution, engine, question.grid, question.target, cancelled=self._cancelled
-        )
+        floors[seed] = network_floors(self._maps, engine, question.grid, question.target, cancelled=self._cancelled)
 
-    def _stand_out(self, floors: dict[int, float | None]) -> None:
+    def _stand_out(self, floors: dict[int, tuple[float, ...] | None]) -> None:
         try:
-            floor = self.noise_floor = combined(floors)
+            found = combined(floors)
         except PreconditionFailed as error:
             floored = self._wanted & {Measure.NOISE_FLOOR, Measure.AREAS}
             self._give_up(floored, error)
             self._wanted -= floored
             return
+        self._each(lambda i, output: replace(output, noise_floor=found[i]))
         if Measure.AREAS in self._wanted:
             maps = self._maps
-            self._each(lambda i, output: replace(output, areas=areas(maps[i], floor.value)))
+            self._each(lambda i, output: replace(output, areas=areas(maps[i], found[i].value)))
 
     def _truth(self) -> None:
         mask = self._question.truth

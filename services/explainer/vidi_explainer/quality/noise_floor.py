@@ -1,21 +1,34 @@
-"""What a network shows that learned nothing: below that, a map says nothing either.
+"""How high a network that learned nothing heaps up the same amount of attribution: lower than that says nothing.
 
 Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt and Kim, "Sanity Checks for Saliency Maps", NeurIPS 2018 (model
 parameter randomisation test). A map that looks the same after the weights are shuffled shows the film, not the model.
+
+Such a network's outputs and maps have a size of their own, so its maps are made as large as the model's first, each to
+the total |attribution| of the map that it is compared with. The floor then asks for the shape alone: is the map more
+concentrated than noise? Two other measures of size were tried and left:
+
+- *The change of the output.* It is what remains when favorable and glum attribution cancel. Where a film's outputs
+  come out near the references' by such a balance, the floor sank and nearly everything stood out; on clear films hardly
+  anything did.
+- *Total |attribution| of the exact map.* What alternates from pixel to pixel cancels in the smoothing, and in shuffled
+  networks far more of it does (about nine tenths, and seven in a trained one). Noise of that size is a fraction of the
+  map on the display, and would be passed by one that is spread as evenly as noise is. Both are compared as they are
+  displayed, so both are measured there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vidi.errors import PreconditionFailed
 from vidi.imaging.overlay import SIGMA, smooth
-from vidi_explainer.attribution import SMALLEST_CHANGE, Attribution
+from vidi_explainer.attribution import SMALLEST_CHANGE
 from vidi_explainer.engine import Engine
-from vidi_explainer.quality.outputs import Film, never
+from vidi_explainer.quality.outputs import Film, Map, never
 from vidi_explainer.targets import Target
 
 #: One pixel in a hundred of a network that learned nothing lies above its floor.
@@ -29,14 +42,14 @@ Randomised = Callable[[int], Engine]
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Height of the noise in the smoothed maps of one film.
+    """Height of the noise in the smoothed map of one output.
 
     Attributes
     ----------
     value
         Median of `by_seed`, in units of the output per pixel.
     percentile
-        Percentile of |smoothed map| over all pixels and outputs that is a network's floor.
+        Percentile of |smoothed map| over the pixels that is a network's floor.
     seeds
         Seeds of the networks that reacted to the film.
     by_seed
@@ -49,61 +62,64 @@ class NoiseFloor:
     by_seed: tuple[float, ...]
 
 
-def network_floor(
-    attribution: Attribution,
+def network_floors(
+    maps: Sequence[Map],
     randomised: Engine,
     grid: Film,
     target: Target,
     *,
     cancelled: Callable[[], bool] = never,
-) -> float | None:
-    """Measure the floor that one randomised network gives for a film's maps.
-
-    Its outputs have another size than the model's. Its maps are multiplied so that the mean over the outputs of
-    |output - base value| is the model's: both then explain changes of the same size.
+) -> tuple[float, ...] | None:
+    """Measure the floor that one randomised network gives for each of a film's maps.
 
     Parameters
     ----------
-    attribution
-        The model's explanation of the film.
+    maps
+        The film's maps, (height, width) each, not smoothed, in the order of the target's outputs.
     randomised
         Engine of the network.
     grid
         The film, float32 (height, width) in 0..1.
     target
-        What is explained, as in `attribution`.
+        What is explained, as in `maps`.
     cancelled
         As in `Engine.explain`.
 
     Returns
     -------
-    The percentile `PERCENTILE` of |smoothed map|, in units of the output per pixel; None when the network does not
-    react to the film: it would be blown up to any height.
+    For each output the percentile `PERCENTILE` of the network's |smoothed map|, once that sums to what |smoothed map|
+    of the model sums to; in units of the output per pixel. None when the network does not react to the film: it would
+    be blown up to any height.
     """
-    other = randomised.explain(grid, target, cancelled=cancelled)
-    reaction = mean_change(other)
-    if reaction <= SMALLEST_CHANGE:
-        return None
-    magnitude = np.abs(np.stack([smooth(output.map, SIGMA) for output in other.outputs])).astype(np.float64)
-    return float(np.percentile(magnitude, PERCENTILE)) * mean_change(attribution) / reaction
+    others = randomised.explain(grid, target, cancelled=cancelled).outputs
+    floors = []
+    for map_, other in zip(maps, others, strict=True):
+        noise = _magnitude(other.map)
+        total = float(noise.sum())
+        if total <= SMALLEST_CHANGE:
+            return None
+        floors.append(float(np.percentile(noise, PERCENTILE)) * float(_magnitude(map_).sum()) / total)
+    return tuple(floors)
 
 
-def combined(floors: Mapping[int, float | None]) -> NoiseFloor:
-    """Combine the floors of networks, by their seeds: see `network_floor`.
+def combined(floors: Mapping[int, tuple[float, ...] | None]) -> tuple[NoiseFloor, ...]:
+    """Combine the floors of networks, by their seeds, to one an output: see `network_floors`.
 
     Raises
     ------
     PreconditionFailed
         When no network reacted to the film: there is nothing to compare with.
     """
-    found = {seed: floor for seed, floor in floors.items() if floor is not None}
+    found = {seed: by_output for seed, by_output in floors.items() if by_output is not None}
     if not found:
         raise PreconditionFailed(
             "no network with randomised weights reacts to this film: there is no noise floor", reason="NO_NOISE_FLOOR"
         )
-    return NoiseFloor(float(np.median(list(found.values()))), PERCENTILE, tuple(found), tuple(found.values()))
+    return tuple(
+        NoiseFloor(float(np.median(by_seed)), PERCENTILE, tuple(found), by_seed)
+        for by_seed in zip(*found.values(), strict=True)
+    )
 
 
-def mean_change(attribution: Attribution) -> float:
-    """Return the mean over the outputs of |output - base value|."""
-    return float(np.mean([abs(output.output - output.base_value) for output in attribution.outputs]))
+def _magnitude(map_: Map) -> npt.NDArray[np.float64]:
+    return np.abs(smooth(map_, SIGMA).astype(np.float64))

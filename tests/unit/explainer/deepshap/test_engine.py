@@ -13,12 +13,15 @@ import torch
 from torch import nn
 
 from tests.unit.explainer.networks import CLASSES, PREPROCESSING, densenet, films, vgg
+from vidi.bundle import load
 from vidi.errors import Cancelled, InvalidInput
+from vidi.phantoms import PhantomSpec, make
+from vidi.settings import default_model_dir
 from vidi_explainer.deepshap import engine as module
 from vidi_explainer.deepshap import hardware, references
 from vidi_explainer.deepshap.engine import DeepShapEngine
 from vidi_explainer.deepshap.plan import Arithmetic
-from vidi_explainer.engine import EngineOptions
+from vidi_explainer.engine import EngineOptions, open_engine
 from vidi_explainer.targets import Target, TargetKind
 
 Film = npt.NDArray[np.float32]
@@ -42,6 +45,12 @@ def engine_of(network: nn.Module, grids: Film, *, fast: bool = False, **options:
     )  # fmt: skip
 
 
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fast engines round whatever it does: random networks cancel far more than trained ones."""
+    monkeypatch.setattr(module, "LEAST_COSINE", -1.0)
+
+
 def maps(engine: DeepShapEngine, grid: Film) -> Film:
     return np.stack([output.map for output in engine.explain(grid, Target()).outputs])
 
@@ -51,6 +60,7 @@ def cosine(a: Film, b: Film) -> float:
     return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("fast", [False, True])
 def test_concurrent_calls_return_the_bits_of_serial_ones(network: nn.Module, grids: Film, fast: bool) -> None:
     torch.set_num_threads(2)
@@ -134,9 +144,9 @@ def test_a_reference_explains_itself_by_nothing(network: nn.Module, grids: Film)
     assert np.abs(maps(engine, grids[1])).max() < 1e-6 * np.abs(maps(engine, grids[0])).max()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", ["vgg", "densenet"])
 def test_fast_maps_are_close(network: nn.Module, grids: Film, kind: str) -> None:
-    # Random networks cancel far more than trained ones, whose figure is in the benchmark.
     chosen = network if kind == "vgg" else densenet()
     exact, fast = engine_of(chosen, grids), engine_of(chosen, grids, fast=True)
     found, right = maps(fast, grids[0]), maps(exact, grids[0])
@@ -144,6 +154,24 @@ def test_fast_maps_are_close(network: nn.Module, grids: Film, kind: str) -> None
     assert (fast.precision == "bfloat16") == (not np.array_equal(found, right))
 
 
+def test_fast_is_exact_where_rounding_shows(network: nn.Module, grids: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda: True)
+    engine = engine_of(network, grids, fast=True)
+    assert engine.precision == "float32" and "too far" in engine.arithmetic
+    np.testing.assert_array_equal(maps(engine, grids[0]), maps(engine_of(network, grids), grids[0]))
+
+
+@pytest.mark.parametrize("name", ["pneumonia-slim", "severity-phantom"])
+def test_shipped_models_are_explained_fast_where_the_processor_can(name: str) -> None:
+    bundle = load(default_model_dir() / name)
+    fast, exact = open_engine("deepshap-fast", bundle), open_engine("deepshap", bundle)
+    assert fast.precision == ("bfloat16" if hardware.has_bfloat16() or hardware.has_amx() else "float32")
+    grid, _ = bundle.preprocessing.to_grid(make(PhantomSpec(31, "severe")).grey())
+    pairs = zip(fast.explain(grid, Target()).outputs, exact.explain(grid, Target()).outputs, strict=True)
+    assert min(cosine(found.map, right.map) for found, right in pairs) > 0.9998
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_amx_convolves_directly(network: nn.Module, grids: Film, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "has_amx", lambda: True)
     engine = engine_of(network, grids, fast=True)

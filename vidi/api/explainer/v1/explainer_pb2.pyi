@@ -151,14 +151,13 @@ class AssessExplanationRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[_quality_pb2.Measure, str]]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., truth_mask: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class AssessExplanationResponse(_message.Message):
-    __slots__ = ("model", "method", "target", "measures", "left_out", "outputs", "noise_floor", "truth_chance", "smoothing_sigma", "seed", "steps", "compute_seconds")
+    __slots__ = ("model", "method", "target", "measures", "left_out", "outputs", "truth_chance", "smoothing_sigma", "seed", "steps", "compute_seconds")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     MEASURES_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-    NOISE_FLOOR_FIELD_NUMBER: _ClassVar[int]
     TRUTH_CHANCE_FIELD_NUMBER: _ClassVar[int]
     SMOOTHING_SIGMA_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -170,10 +169,9 @@ class AssessExplanationResponse(_message.Message):
     measures: _containers.RepeatedScalarFieldContainer[_quality_pb2.Measure]
     left_out: _containers.RepeatedCompositeFieldContainer[_quality_pb2.LeftOutMeasure]
     outputs: _containers.RepeatedCompositeFieldContainer[_quality_pb2.OutputQuality]
-    noise_floor: _quality_pb2.NoiseFloor
     truth_chance: _quality_pb2.TruthChance
     smoothing_sigma: float
     seed: int
     steps: int
     compute_seconds: float
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[_quality_pb2.Measure, str]]] = ..., left_out: _Optional[_Iterable[_Union[_quality_pb2.LeftOutMeasure, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_quality_pb2.OutputQuality, _Mapping]]] = ..., noise_floor: _Optional[_Union[_quality_pb2.NoiseFloor, _Mapping]] = ..., truth_chance: _Optional[_Union[_quality_pb2.TruthChance, _Mapping]] = ..., smoothing_sigma: _Optional[float] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., compute_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[_quality_pb2.Measure, str]]] = ..., left_out: _Optional[_Iterable[_Union[_quality_pb2.LeftOutMeasure, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_quality_pb2.OutputQuality, _Mapping]]] = ..., truth_chance: _Optional[_Union[_quality_pb2.TruthChance, _Mapping]] = ..., smoothing_sigma: _Optional[float] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., compute_seconds: _Optional[float] = ...) -> None: ...

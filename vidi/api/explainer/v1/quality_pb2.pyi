@@ -137,7 +137,7 @@ class TruthChance(_message.Message):
     def __init__(self, favorable_inside: _Optional[float] = ..., points_inside: _Optional[float] = ..., tolerance: _Optional[float] = ...) -> None: ...
 
 class OutputQuality(_message.Message):
-    __slots__ = ("name", "index", "output", "base_value", "additivity_residual", "sign_disagreement", "deletion_insertion", "repeatability", "areas", "truth")
+    __slots__ = ("name", "index", "output", "base_value", "additivity_residual", "sign_disagreement", "deletion_insertion", "repeatability", "areas", "truth", "noise_floor")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class OutputQuality(_message.Message):
     REPEATABILITY_FIELD_NUMBER: _ClassVar[int]
     AREAS_FIELD_NUMBER: _ClassVar[int]
     TRUTH_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FLOOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     output: float
@@ -158,7 +159,8 @@ class OutputQuality(_message.Message):
     repeatability: _containers.RepeatedCompositeFieldContainer[Repeatability]
     areas: Areas
     truth: TruthAgreement
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., output: _Optional[float] = ..., base_value: _Optional[float] = ..., additivity_residual: _Optional[float] = ..., sign_disagreement: _Optional[float] = ..., deletion_insertion: _Optional[_Union[DeletionInsertion, _Mapping]] = ..., repeatability: _Optional[_Iterable[_Union[Repeatability, _Mapping]]] = ..., areas: _Optional[_Union[Areas, _Mapping]] = ..., truth: _Optional[_Union[TruthAgreement, _Mapping]] = ...) -> None: ...
+    noise_floor: NoiseFloor
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., output: _Optional[float] = ..., base_value: _Optional[float] = ..., additivity_residual: _Optional[float] = ..., sign_disagreement: _Optional[float] = ..., deletion_insertion: _Optional[_Union[DeletionInsertion, _Mapping]] = ..., repeatability: _Optional[_Iterable[_Union[Repeatability, _Mapping]]] = ..., areas: _Optional[_Union[Areas, _Mapping]] = ..., truth: _Optional[_Union[TruthAgreement, _Mapping]] = ..., noise_floor: _Optional[_Union[NoiseFloor, _Mapping]] = ...) -> None: ...
 
 class LeftOutMeasure(_message.Message):
     __slots__ = ("measure", "reason")
