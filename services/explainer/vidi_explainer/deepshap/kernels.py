@@ -18,13 +18,9 @@ from typing import Any
 
 from numba import njit, types
 
+from vidi_explainer.deepshap.ops import SMALL_POOL, SMALL_RELU
 from vidi_explainer.deepshap.simd import LANES, Memory, Vector, body
 from vidi_explainer.deepshap.winograd import INPUT_TILE, OUTPUT_TILE, transform_input, transform_output
-
-#: Below this difference of a ReLU's inputs its gradient at the reference is taken (shap's rule).
-SMALL_RELU = 1e-6
-#: Below this difference of a pooling's inputs nothing is attributed (shap's rule).
-SMALL_POOL = 1e-7
 
 Kernel = Callable[..., None]
 
@@ -32,6 +28,10 @@ Kernel = Callable[..., None]
 @dataclass(frozen=True)
 class Kernels:
     """Compiled loops; all addresses in bytes, all sizes in elements.
+
+    `rule...` stands for (pooled, height, width, channels, film, references, out, rows, columns, border, gain): whether a
+    2 x 2 pooling lies above the ReLU, the size of what the ReLU rectifies, its values, where the multipliers go and how
+    they lie there, and the address of a factor for them.
 
     Attributes
     ----------

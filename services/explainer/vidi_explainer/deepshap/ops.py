@@ -31,7 +31,10 @@ import torch
 from torch.nn import functional
 
 Pair = tuple[int, int]
-SMALL_RELU, SMALL_POOL = 1e-6, 1e-7
+#: Below this difference of a ReLU's inputs its gradient at the reference is taken.
+SMALL_RELU = 1e-6
+#: Below this difference of a pooling's inputs nothing is attributed.
+SMALL_POOL = 1e-7
 
 
 class Operation:
