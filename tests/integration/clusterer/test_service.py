@@ -114,7 +114,11 @@ async def test_wrong_streams_are_refused_and_nothing_is_stored(
     }
     async with clusterer() as stub:
         for name, messages in wrong.items():
-            error = await error_of(stub.Fit(iter(messages), timeout=DEADLINE))
+            for _ in range(5):
+                error = await error_of(stub.Fit(iter(messages), timeout=DEADLINE))
+                # grpc's asyncio client loses the server's status when the call ends between two of its writes.
+                if "Internal error from Core" not in str(error):
+                    break
             assert isinstance(error, InvalidInput), (name, error)
             assert error.violations, name
         assert not (await stub.ListClusterings(pb.ListClusteringsRequest(), timeout=DEADLINE)).clusterings

@@ -35,6 +35,7 @@ def output(name: str, *, stands_out: bool) -> quality_pb2.OutputQuality:
             )
             for sigma in (0.0, 4.0)
         ],
+        noise_floor={"value": 0.00123 if stands_out else 0.00045, "percentile": 99, "seeds": [0, 1, 2]},
         areas=quality_pb2.Areas(stands_out=stands_out, areas=shares if stands_out else []),
         truth=quality_pb2.TruthAgreement(map=quality_pb2.TruthScore(points_inside=stands_out)),
     )
@@ -57,7 +58,6 @@ def assessment() -> Assessment:
             quality_pb2.LeftOutMeasure(measure=quality_pb2.MEASURE_SIGN_DISAGREEMENT, reason="not by this engine")
         ],
         outputs=[output("mild", stands_out=True), output("severe", stands_out=False)],
-        noise_floor={"value": 0.00123, "percentile": 99, "seeds": [0, 1, 2], "by_seed": [1, 2, 3]},
         truth_chance={"favorable_inside": 0.1, "points_inside": 0.2, "tolerance": 7},
     )
     return Assessment.from_proto(response)
@@ -74,7 +74,8 @@ def test_every_measure_has_a_line_with_a_cell_an_output(assessment: Assessment) 
     assert "above" in told["insertion area (random order)"]
     assert told["moved 2 px, exact map"].count("0.91 / 0.97") == 2
     assert "moved 2 px, smoothed 4 px" in told
-    assert told["noise floor"].count("1.23e-03") == 2
+    assert told["noise floor"].split()[2:4] == ["1.23e-03", "4.50e-04"]
+    assert "3 networks" in told["noise floor"]
     assert "2.1%, 5.4%" in told["area holding 50 %, 80 %"]
     assert "no region stands out" in told["area holding 50 %, 80 %"]
     assert "hit" in told["points at the truth"]

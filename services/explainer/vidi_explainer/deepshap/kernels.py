@@ -29,9 +29,9 @@ Kernel = Callable[..., None]
 class Kernels:
     """Compiled loops; all addresses in bytes, all sizes in elements.
 
-    `rule...` stands for (pooled, height, width, channels, film, references, out, rows, columns, border, gain): whether a
-    2 x 2 pooling lies above the ReLU, the size of what the ReLU rectifies, its values, where the multipliers go and how
-    they lie there, and the address of a factor for them.
+    `rule...` stands for (pooled, height, width, channels, film, references, out, rows, columns, border, gain): whether
+    a 2 x 2 pooling lies above the ReLU, the size of what the ReLU rectifies, its values, where the multipliers go and
+    how they lie there, and the address of a factor for them.
 
     Attributes
     ----------

@@ -4,16 +4,15 @@ Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt and Kim, "Sanity Checks for S
 parameter randomisation test). A map that looks the same after the weights are shuffled shows the film, not the model.
 
 Such a network's outputs and maps have a size of their own, so its maps are made as large as the model's first, each to
-the total |attribution| of the map that it is compared with. The floor then asks for the shape alone: is the map more
-concentrated than noise? Two other measures of size were tried and left:
+the total |attribution| of the map that it is compared with, both smoothed. The floor then asks for the shape alone: is
+the map more concentrated than noise? Two other measures of size do not serve:
 
-- *The change of the output.* It is what remains when favorable and glum attribution cancel. Where a film's outputs
-  come out near the references' by such a balance, the floor sank and nearly everything stood out; on clear films hardly
-  anything did.
-- *Total |attribution| of the exact map.* What alternates from pixel to pixel cancels in the smoothing, and in shuffled
-  networks far more of it does (about nine tenths, and seven in a trained one). Noise of that size is a fraction of the
-  map on the display, and would be passed by one that is spread as evenly as noise is. Both are compared as they are
-  displayed, so both are measured there.
+- *The change of the output* is what remains when favorable and glum attribution cancel. Where a film's outputs come out
+  near the references' by such a balance, the floor sinks and nearly everything stands out; on a clear film hardly
+  anything does.
+- *Total |attribution| of the exact map* counts what alternates from pixel to pixel and cancels in the smoothing: in
+  shuffled networks far more than in trained ones. Noise of that size is a fraction of the map on the display, and a map
+  that is spread as evenly as noise would pass it.
 """
 
 from __future__ import annotations

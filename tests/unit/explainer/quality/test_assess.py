@@ -51,8 +51,6 @@ def test_everything_of_a_linear_network(engine: Any, randomised: Any, classes: t
     assert found.measured == list(Measure)
     assert found.left_out == {}
     assert randomised.opened == [5, 6, 7]
-    assert found.noise_floor is not None
-    assert found.noise_floor.seeds == (5, 6, 7)
     assert found.truth_chance is not None
     assert found.truth_chance.favorable_inside == pytest.approx(64 / 576)
     attribution = engine.explain(FILM, Target(), per_reference=True)
@@ -73,7 +71,9 @@ def test_everything_of_a_linear_network(engine: Any, randomised: Any, classes: t
         assert [(r.perturbation.value, r.sigma) for r in mine.repeatability] == [
             (p, s) for p in ("shift", "rotation", "jpeg") for s in (0.0, 4.0)
         ]
-        assert mine.areas == areas(exact.map, found.noise_floor.value)
+        assert mine.noise_floor is not None
+        assert mine.noise_floor.seeds == (5, 6, 7)
+        assert mine.areas == areas(exact.map, mine.noise_floor.value)
         assert mine.truth is not None
         assert set(mine.truth.rivals) == {"random"}
 
@@ -88,16 +88,16 @@ def test_only_what_was_asked_for_is_computed(engine: Any, randomised: Any, class
     assert output.additivity_residual < 1e-5
     assert (output.sign_disagreement, output.deletion_insertion, output.areas, output.truth) == (None,) * 4
     assert output.repeatability == ()
-    assert (found.noise_floor, found.truth_chance) == (None, None)
+    assert (output.noise_floor, found.truth_chance) == (None, None)
 
 
 def test_areas_bring_their_floor(engine: Any, randomised: Any, classes: tuple[str, ...]) -> None:
     found = Assessment(engine, classes, question(Measure.AREAS), randomised=randomised).run()
-    assert found.noise_floor is not None
     assert len(randomised.opened) == NETWORKS
     assert all(output.areas is not None for output in found.outputs)
+    assert all(output.noise_floor is not None for output in found.outputs)
     floor = Assessment(engine, classes, question(Measure.NOISE_FLOOR), randomised=randomised).run()
-    assert floor.noise_floor == found.noise_floor
+    assert [output.noise_floor for output in floor.outputs] == [output.noise_floor for output in found.outputs]
     assert floor.outputs[0].areas is None
 
 
@@ -125,7 +125,7 @@ def test_networks_that_do_not_react_give_no_floor(engine: Any, linear: Any, clas
     found = Assessment(engine, classes, question(), randomised=dead).run()
     assert list(found.left_out) == [Measure.NOISE_FLOOR, Measure.AREAS]
     assert Measure.REPEATABILITY in found.measured
-    assert found.noise_floor is None
+    assert all(output.noise_floor is None for output in found.outputs)
     with pytest.raises(PreconditionFailed, match="reacts") as caught:
         Assessment(engine, classes, question(Measure.AREAS), randomised=dead).run()
     assert caught.value.reason == "NO_NOISE_FLOOR"
