@@ -197,6 +197,7 @@ class FusedConvolution:
         classes = len(multipliers) // len(references)
         if self._direct:
             back = functional.conv2d(multipliers.data.permute(0, 3, 1, 2), self._weights, padding=1)
+            back = back.contiguous(memory_format=torch.channels_last)  # as it is already, as a rule
             address = back.data_ptr()
             rows = (0, len(multipliers) * self.above.height)
             self._crew.share([rows], lambda ranges, _: self._kernels.pixels(address, classes, *rule, *ranges[0]))

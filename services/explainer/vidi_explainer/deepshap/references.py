@@ -196,7 +196,10 @@ def _mapped(example: Mapping[int, torch.Tensor], count: int, total: int, directo
         directory.mkdir(parents=True, exist_ok=True)
     values: Values = {}
     with tempfile.TemporaryFile(dir=directory, prefix="vidi-references-") as file:
-        os.posix_fallocate(file.fileno(), 0, total)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, total)
+        else:  # macOS
+            file.truncate(total)
         offset = 0
         for node, value in example.items():
             channels_last = value.dim() == 4
