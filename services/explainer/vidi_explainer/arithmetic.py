@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import torch
 
 
-def full_precision() -> AbstractContextManager[None]:
-    """No TF32: on a GPU convolutions would else keep 10 bits and the maps would not add up."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return flags
+def use_full_precision() -> None:
+    """Switch TF32 off for the whole process: on a GPU convolutions would else keep 10 bits and maps would not add up.
+
+    Once and for good: switched around calls, the flag of one would be the other's.
+    """
+    torch.backends.cudnn.allow_tf32 = False

@@ -92,7 +92,8 @@ def assemble(
     plan
         The outputs to explain.
     attributions
-        (outputs, 3, height, width): attribution of each output to each input value.
+        (outputs, 3, height, width): attribution of each output to each input value; (outputs, 1, height, width), summed
+        over channels, where `channels` is not asked for.
     logits
         (classes,) of the film.
     base_logits

@@ -109,7 +109,7 @@ class EngineOptions:
     device
         "cpu", "cuda" or "cuda:N".
     memory_bytes
-        What an engine may hold at a time for one film, its references' activations included, the network excluded.
+        Working memory for one film, beside the network, its rearranged weights, and references' activations in files.
     cache_dir
         Where engines may keep files that can be made again, such as references' activations; None: the system's
         directory for temporary files.

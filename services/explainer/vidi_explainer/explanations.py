@@ -148,11 +148,11 @@ class Explanations:
             except Cancelled:
                 raise asyncio.CancelledError from None
             except asyncio.CancelledError:
+                given_up.set()
                 task = asyncio.current_task()
                 if task is None or not started.is_set() or work.cancelled():
                     work.cancel()
                     raise
-                given_up.set()
                 task.uncancel()
 
 

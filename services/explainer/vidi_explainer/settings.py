@@ -22,7 +22,8 @@ class ExplainerSettings(ServiceSettings, CacheSettings):
     explainer_memory_mib: int = Field(
         default=1024,
         ge=128,
-        description="What one film's explanation may hold, in MiB, the network excluded.",
+        description="Working memory of one film's explanation in MiB, beside the network and its weights rearranged "
+        "(320 MiB for a VGG-19 of full width).",
     )
     device: str = Field(
         default="auto",

@@ -21,7 +21,7 @@ from vidi.bundle import Bundle
 from vidi.errors import BundleError, PreconditionFailed
 from vidi.imaging.preprocess import Preprocessing
 from vidi.models import load_network
-from vidi_explainer.arithmetic import full_precision
+from vidi_explainer.arithmetic import use_full_precision
 from vidi_explainer.attribution import Attribution, assemble
 from vidi_explainer.engine import EngineOptions, require_grid
 from vidi_explainer.targets import Target
@@ -86,10 +86,10 @@ class ShapEngine:
         parameter = next(network.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
         background = torch.from_numpy(preprocessing.to_input(references)).to(self._device)
-        with full_precision():
-            _check_supported(self._network, background[:1], label)
-            self._base_logits = self._logits(background).mean(axis=0)
-            self._explainer = shap.DeepExplainer(self._network, background)
+        use_full_precision()
+        _check_supported(self._network, background[:1], label)
+        self._base_logits = self._logits(background).mean(axis=0)
+        self._explainer = shap.DeepExplainer(self._network, background)
         self.references = len(references)
 
     def explain(
@@ -107,7 +107,7 @@ class ShapEngine:
             raise PreconditionFailed("engine 'shap' returns the mean over the references only")
         require_grid(grid.shape, self._preprocessing)
         film = torch.from_numpy(self._preprocessing.to_input(grid)[None]).to(self._device)
-        with self._lock, full_precision():
+        with self._lock:
             # shap's own check only raises; the residual is reported instead.
             values = self._explainer.shap_values(film, check_additivity=False)
             logits = self._logits(film)[0]
@@ -116,7 +116,7 @@ class ShapEngine:
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
         require_grid(grids.shape[1:], self._preprocessing)
-        with self._lock, full_precision():
+        with self._lock:
             return self._logits(torch.from_numpy(self._preprocessing.to_input(grids)).to(self._device))
 
     def _logits(self, films: torch.Tensor) -> npt.NDArray[np.float64]:

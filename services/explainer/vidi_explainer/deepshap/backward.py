@@ -111,7 +111,7 @@ class Backward:
         elif isinstance(fused, FusedConvolution):
             laid = self._laid(multipliers, fused)
             target = step.targets[0]
-            film, chunk = _pixels(self._film[target]), _pixels(references[target])
+            film, chunk = (_pixels(value_at(self._graph, values, target)) for values in (self._film, references))
             self._add(pending, target, fused.run(laid, film, chunk, self._workspace))
             self._release(laid, multipliers)
         else:

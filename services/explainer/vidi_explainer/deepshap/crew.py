@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import torch
@@ -37,16 +37,18 @@ class Crew:
         """
         pieces = [_pieces(first, last, self.threads) for first, last in ranges]
         others = []
-        if self._pool is not None:
-            for part in range(1, self.threads):
-                mine = [piece[part] for piece in pieces]
-                others.append((self._pool.submit(work, mine, part), mine, part))
         try:
+            if self._pool is not None:
+                for part in range(1, self.threads):
+                    mine = [piece[part] for piece in pieces]
+                    others.append((self._pool.submit(work, mine, part), mine, part))
             work([piece[0] for piece in pieces], 0)
-        finally:
             for future, mine, part in others:
                 if future.cancel():
                     work(mine, part)
+        finally:
+            # Whatever happened (Ctrl-C among it): nobody may still write when the caller's buffers are given back.
+            wait([future for future, _, _ in others if not future.cancel()])
         for future, _, _ in others:
             if not future.cancelled():
                 future.result()

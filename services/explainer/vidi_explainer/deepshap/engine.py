@@ -6,6 +6,7 @@ phi_c = mean over references r of (x - r) * m_c(x, r), where the multipliers m_c
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,16 +17,17 @@ import torch
 from torch import nn
 
 from vidi.bundle import Bundle
+from vidi.errors import BundleError, Cancelled
 from vidi.imaging.preprocess import Preprocessing
 from vidi.models import load_network
-from vidi_explainer.arithmetic import full_precision
+from vidi_explainer.arithmetic import use_full_precision
 from vidi_explainer.attribution import Attribution, assemble
 from vidi_explainer.deepshap.backward import Backward, Sink
 from vidi_explainer.deepshap.crew import Crew, Workspace
-from vidi_explainer.deepshap.graph import Graph, trace
-from vidi_explainer.deepshap.hardware import Choice, choose
-from vidi_explainer.deepshap.plan import keeps_ties, make_plan
-from vidi_explainer.deepshap.references import Values, forward, needed_values, open_references
+from vidi_explainer.deepshap.graph import Graph, require_shapes, trace
+from vidi_explainer.deepshap.hardware import choose
+from vidi_explainer.deepshap.plan import Arithmetic, Step, keeps_ties, make_plan
+from vidi_explainer.deepshap.references import Run, forward, needed_values, open_references
 from vidi_explainer.engine import EngineOptions, require_grid
 from vidi_explainer.targets import Target
 
@@ -33,8 +35,6 @@ from vidi_explainer.targets import Target
 VERSION = "1"
 #: Fast maps that point further away from the exact ones than this are not good enough: the engine then is exact.
 LEAST_COSINE = 0.9998
-#: References that go down the network's deep, small layers together.
-CHUNK = 8
 
 
 def open_exact(bundle: Bundle, options: EngineOptions) -> DeepShapEngine:
@@ -124,26 +124,35 @@ class DeepShapEngine:
         options: EngineOptions | None = None,
     ) -> None:
         options = options or EngineOptions()
+        use_full_precision()
         parameter = next(network.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
         self._preprocessing = preprocessing
         self._classes = tuple(classes)
         self._graph: Graph = trace(network, label)
-        self._keep = needed_values(self._graph)
         self._format = torch.channels_last if keeps_ties(self._graph) else torch.contiguous_format
+        self._forward: Run = functools.partial(forward, self._graph, keep=needed_values(self._graph))
         choice = choose(self._device, fast=fast)
         self.concurrency = options.concurrency
-        background = self._input(references)
         red, green, blue = preprocessing.std
-        scale = (1.0 / red, 1.0 / green, 1.0 / blue)
-        with torch.no_grad(), full_precision():
-            shapes = _shapes(self._graph, background[:1])
-            self._shapes = shapes
-            crew = Crew(torch.get_num_threads())
-            self._steps = make_plan(self._graph, shapes, choice.arithmetic, crew, scale)
+        crew = Crew(torch.get_num_threads())
+
+        def plan(arithmetic: Arithmetic) -> tuple[Step, ...]:
+            scale = (1.0 / red, 1.0 / green, 1.0 / blue)
+            return make_plan(self._graph, self._shapes, arithmetic, crew, scale)
+
+        with torch.no_grad():
+            self._shapes = _shapes(self._graph, self._input(references[:1]))
+            require_shapes(self._graph, self._shapes, label)
+            _check_same(network, self._forward, self._input(references[:1]), label)
             self._references = open_references(
-                self._forward, background, memory_bytes=options.memory_bytes // 2, directory=options.cache_dir
+                self._forward,
+                functools.partial(_films, references, preprocessing, self._device, self._format),
+                len(references),
+                memory_bytes=options.memory_bytes // 2,
+                directory=options.cache_dir,
             )
+            self._steps = plan(choose(self._device, fast=False).arithmetic)
         # A pass holds two values of the largest step, and the chunks above it as much again.
         largest = max(step.bytes_per_multiplier for step in self._steps)
         self._outputs_at_a_time = max(1, options.memory_bytes // (8 * largest))
@@ -152,17 +161,15 @@ class DeepShapEngine:
         self._idle: list[Workspace] = []
         self._lock = threading.Lock()
         if choice.arithmetic.half:
-            rounded, quick = self._trial(references), self._steps
-            exact = replace(choice.arithmetic, half=False)
-            self._steps = make_plan(self._graph, shapes, exact, crew, scale)
-            cosine = _least_cosine(rounded, self._trial(references))
-            if cosine >= LEAST_COSINE:
-                self._steps = quick
-            else:
+            exact, self._steps = self._trial(references), ()  # never both plans' weights at once
+            self._steps = plan(choice.arithmetic)
+            cosine = _least_cosine(self._trial(references), exact)
+            if cosine < LEAST_COSINE:
                 reason = f"bfloat16 moves this network's maps too far (cosine {cosine:.4f}): float32"
-                choice = Choice(exact, "float32", reason)
+                choice = replace(choose(self._device, fast=False), reason=reason)
+                self._steps = plan(choice.arithmetic)
         self.precision = choice.precision
-        self.arithmetic = choice.reason
+        self.arithmetic = choice.reason + self._references.remark
 
     def explain(
         self,
@@ -178,7 +185,9 @@ class DeepShapEngine:
         require_grid(grid.shape, self._preprocessing)
         weights = torch.from_numpy(plan.weights).float().to(self._device)
         found = _Sums(len(plan.names), self.references, grid.shape, channels=channels, per_reference=per_reference)
-        with torch.no_grad(), full_precision():
+        with torch.no_grad():
+            if cancelled is not None and cancelled():
+                raise Cancelled("the caller gave up before the film was explained")
             film, logits = self._forward(self._input(grid[None]))
             workspace = self._borrow()
             try:
@@ -195,8 +204,8 @@ class DeepShapEngine:
                         cancelled=cancelled,
                         sink=found.sink(start, start + len(group)),
                     )
-                    for first in range(0, self.references, CHUNK):
-                        chunk = self._references.chunk(first, min(first + CHUNK, self.references))
+                    for first in range(0, self.references, self._references.most):
+                        chunk = self._references.chunk(first, min(first + self._references.most, self.references))
                         backward.run(chunk, first)
             finally:
                 self._return(workspace)
@@ -217,16 +226,12 @@ class DeepShapEngine:
     def logits(self, grids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the logits of grids (see `vidi_explainer.engine.Engine.logits`)."""
         require_grid(grids.shape[1:], self._preprocessing)
-        with torch.no_grad(), full_precision():
+        with torch.no_grad():
             found: npt.NDArray[np.float64] = forward(self._graph, self._input(grids), ())[1].double().cpu().numpy()
         return found
 
     def _input(self, grids: npt.NDArray[np.float32]) -> torch.Tensor:
-        films = torch.from_numpy(self._preprocessing.to_input(grids)).to(self._device)
-        return films.contiguous(memory_format=self._format)
-
-    def _forward(self, films: torch.Tensor) -> tuple[Values, torch.Tensor]:
-        return forward(self._graph, films, self._keep)
+        return _films(grids, self._preprocessing, self._device, self._format, 0, len(grids))
 
     def _borrow(self) -> Workspace:
         with self._lock:
@@ -238,11 +243,34 @@ class DeepShapEngine:
             self._idle.append(workspace)
 
 
+def _films(
+    grids: npt.NDArray[np.float32],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    layout: torch.memory_format,
+    first: int,
+    last: int,
+) -> torch.Tensor:
+    """Return grids first..last-1 as a network's input."""
+    films = torch.from_numpy(preprocessing.to_input(grids[first:last])).to(device)
+    return films.contiguous(memory_format=layout)
+
+
+def _check_same(network: nn.Module, run: Run, film: torch.Tensor, label: str) -> None:
+    """Raise BundleError unless the operations that were read compute what the network computes.
+
+    Operations that change their input in place differ where the input is read again; nothing else would show it.
+    """
+    expected, (_, found) = network(film.clone()), run(film)
+    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()) + 1e-6):
+        raise BundleError(f"{label}: changes values in place and reads them again, which 'deepshap' cannot follow")
+
+
 def _least_cosine(found: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:
-    """Return the smallest cosine between maps (outputs, height, width); 1 where the right one is empty."""
+    """Return the smallest cosine between maps (outputs, height, width); 0 where one is empty and shows nothing."""
     a, b = (maps.astype(np.float64).reshape(len(maps), -1) for maps in (found, right))
     sizes = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(np.divide((a * b).sum(axis=1), sizes, out=np.ones(len(a)), where=sizes > 0).min())
+    return float(np.divide((a * b).sum(axis=1), sizes, out=np.zeros(len(a)), where=sizes > 0).min())
 
 
 def _shapes(graph: Graph, film: torch.Tensor) -> dict[int, torch.Size]:

@@ -17,7 +17,7 @@ from vidi_explainer.deepshap.crew import Crew, Workspace
 from vidi_explainer.deepshap.kernels import kernels
 from vidi_explainer.deepshap.ops import Convolution
 from vidi_explainer.deepshap.simd import LANES
-from vidi_explainer.deepshap.winograd import INPUT_TILE, OUTPUT_TILE, gain, transform_weights
+from vidi_explainer.deepshap.winograd import INPUT_TILE, OUTPUT_TILE, tile_weights
 
 _PLANES = INPUT_TILE * INPUT_TILE
 #: Tiles times channels under way at a time: enough for matrix products at full speed, few enough for the processor's
@@ -162,10 +162,8 @@ class FusedConvolution:
             self._weights = back.to(self.dtype).contiguous(memory_format=torch.channels_last)
             self.above = Layout.plain(rows, columns, back.shape[1])
         else:
-            exact = transform_weights(back)
-            self._weights = exact.to(self.dtype)
-            if half:
-                self._gain.fill_(gain(exact, self._weights))
+            self._weights, factor = tile_weights(back, self.dtype)
+            self._gain.fill_(factor)
             self.above = Layout.tiled(rows, columns, back.shape[1])
 
     def run(

@@ -94,7 +94,7 @@ def trace(network: nn.Module, label: str = "network") -> Graph:
     BundleError
         When it cannot be traced, or holds an operation without a rule; the error names it.
     """
-    if network.training:
+    if any(module.training for module in network.modules()):
         raise BundleError(f"{label}: DeepSHAP explains networks in evaluation mode")
     try:
         traced = fx.symbolic_trace(network)
@@ -125,7 +125,7 @@ def trace(network: nn.Module, label: str = "network") -> Graph:
         else:
             place[node] = len(nodes)
             nodes.append(Node(str(node.target), operation, tuple(place[i] for i in inputs)))
-    return _fold(Graph(tuple(nodes)))
+    return _fold(_reached(Graph(tuple(nodes))))
 
 
 def _read(node: fx.Node, modules: Mapping[str, nn.Module]) -> tuple[Operation | None, list[fx.Node]]:
@@ -142,7 +142,10 @@ def _read(node: fx.Node, modules: Mapping[str, nn.Module]) -> tuple[Operation | 
     reader_of_call = _METHODS.get(name) if node.op == "call_method" else _FUNCTIONS.get(node.target)
     if reader_of_call is None:
         raise _Unsupported(str(name))
-    return reader_of_call(*node.args, **node.kwargs)
+    try:
+        return reader_of_call(*node.args, **node.kwargs)
+    except TypeError:  # arguments that it does not know
+        raise _Unsupported(f"{name} with {', '.join(map(str, node.kwargs)) or 'more arguments'}") from None
 
 
 def _tensors(values: Any) -> list[fx.Node]:
@@ -308,6 +311,36 @@ _METHODS: Mapping[str, Callable[..., tuple[Operation | None, list[fx.Node]]]] = 
     "mean": _call_mean,
     "add": _call_add,
 }
+
+
+def require_shapes(graph: Graph, shapes: Mapping[int, torch.Size], label: str) -> None:
+    """Raise BundleError where an operation's rule does not hold for the shapes that it meets.
+
+    Parameters
+    ----------
+    shapes
+        Of every node's value for one film.
+    """
+    for node in graph.nodes:
+        inputs = [shapes[i] for i in node.inputs]
+        if isinstance(node.operation, Sum) and inputs[0] != inputs[1]:
+            what = f"adds values of unlike shapes, {tuple(inputs[0])} and {tuple(inputs[1])}"
+        elif isinstance(node.operation, Mean) and any(dim % len(inputs[0]) == 0 for dim in node.operation.dims):
+            what = "averages over films"
+        else:
+            continue
+        raise BundleError(f"{label}: {node.name} {what}: engine 'deepshap' has no rule for this operation")
+
+
+def _reached(graph: Graph) -> Graph:
+    """Leave out what the output does not depend on."""
+    used = {len(graph.nodes) - 1}
+    for index in range(len(graph.nodes) - 1, 0, -1):
+        if index in used:
+            used.update(graph.nodes[index].inputs)
+    kept = sorted(used | {0})
+    place = {old: new for new, old in enumerate(kept)}
+    return Graph(tuple(replace(graph.nodes[i], inputs=tuple(place[j] for j in graph.nodes[i].inputs)) for i in kept))
 
 
 def _fold(graph: Graph) -> Graph:

@@ -173,7 +173,7 @@ class Linear(Operation):
 
 @dataclass(frozen=True)
 class AveragePool(Operation):
-    """Average pooling over windows; the padding counts."""
+    """Average pooling over windows."""
 
     kernel: Pair
     stride: Pair

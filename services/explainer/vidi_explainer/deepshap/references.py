@@ -22,8 +22,12 @@ from vidi_explainer.deepshap.graph import Graph
 from vidi_explainer.deepshap.ops import Relu, Rule
 
 Values = dict[int, torch.Tensor]
-#: References that go through the network at a time.
-BATCH = 4
+#: References that go down a network's deep, small layers together.
+CHUNK = 8
+#: Returns the needed values and the logits of films.
+Run = Callable[[torch.Tensor], tuple[Values, torch.Tensor]]
+#: Returns films first..last-1.
+Films = Callable[[int, int], torch.Tensor]
 
 
 def needed_values(graph: Graph) -> frozenset[int]:
@@ -91,10 +95,16 @@ class References(Protocol):
         Number of references.
     logits
         float64 (count, classes), on the CPU.
+    most
+        How many to take at a time at the most.
+    remark
+        For people, where something is not as it is meant; else empty.
     """
 
     count: int
     logits: torch.Tensor
+    most: int
+    remark: str
 
     def chunk(self, first: int, last: int) -> Values:
         """Return the values of references first..last-1, leading dimension last - first."""
@@ -115,6 +125,8 @@ class Held:
         self._values = values
         self.logits = logits
         self.count = len(logits)
+        self.most = CHUNK
+        self.remark = ""
 
     def chunk(self, first: int, last: int) -> Values:
         """Return views."""
@@ -122,34 +134,37 @@ class Held:
 
 
 class Recomputed:
-    """Values that are computed anew for each chunk: no memory, one more forward pass a reference and film.
+    """Values that are computed anew for each chunk: one more forward pass for a reference and pass backwards.
 
     Parameters
     ----------
     run
         Returns the kept values and logits of films.
     films
-        (count, 3, height, width), normalised.
+        Returns references first..last-1, (last - first, 3, height, width), normalised.
+    count
+        Number of references.
+    most
+        How many are held at a time.
+    why
+        For people.
     """
 
-    def __init__(self, run: Callable[[torch.Tensor], tuple[Values, torch.Tensor]], films: torch.Tensor) -> None:
+    def __init__(self, run: Run, films: Films, count: int, most: int, why: str) -> None:
+        self.most = max(1, min(most, CHUNK))
+        self.remark = f"; references are computed again for each film: {why}"
         self._run = run
         self._films = films
-        self.count = len(films)
-        self.logits = torch.cat([run(part)[1].double().cpu() for part in torch.split(films, BATCH)])
+        self.count = count
+        self.logits = torch.cat([run(films(i, i + 1))[1].double().cpu() for i in range(count)])
 
     def chunk(self, first: int, last: int) -> Values:
-        """Run the network on these references."""
-        return self._run(self._films[first:last])[0]
+        """Run the network on these references, one at a time as the film goes: batches may round differently."""
+        parts = [self._run(self._films(i, i + 1))[0] for i in range(first, last)]
+        return {node: torch.cat([part[node] for part in parts]) for node in parts[0]}
 
 
-def open_references(
-    run: Callable[[torch.Tensor], tuple[Values, torch.Tensor]],
-    films: torch.Tensor,
-    *,
-    memory_bytes: int,
-    directory: Path | None,
-) -> References:
+def open_references(run: Run, films: Films, count: int, *, memory_bytes: int, directory: Path | None) -> References:
     """Compute the references' values and put them where they are cheap to read.
 
     Parameters
@@ -157,31 +172,37 @@ def open_references(
     run
         Returns the kept values and logits of films.
     films
-        (count, 3, height, width), normalised, channels-last.
+        Returns references first..last-1, (last - first, 3, height, width), normalised.
+    count
+        Number of references.
     memory_bytes
-        What the values may take of a device's own memory (not of a CPU's: there they are mapped files).
+        What the values may take of a device's own memory. On a CPU they are mapped files; where they cannot be, this is
+        what those of one chunk may take.
     directory
         Where the file is made; None: the system's directory for temporary files.
     """
-    example, _ = run(films[:1])
-    total = len(films) * sum(value.numel() * value.element_size() for value in example.values())
-    if films.device.type != "cpu":
+    # One at a time: what is in memory at once does not depend on how many there are, and a film that is a reference
+    # goes through the very same arithmetic.
+    example, logits = run(films(0, 1))
+    each = sum(value.numel() * value.element_size() for value in example.values())
+    total, most = count * each, memory_bytes // each
+    if logits.device.type != "cpu":
         if total > memory_bytes:
-            return Recomputed(run, films)
-        parts = [run(part) for part in torch.split(films, BATCH)]
+            return Recomputed(run, films, count, most, "they do not fit into memory")
+        parts = [run(films(i, i + 1)) for i in range(count)]
         joined = {node: torch.cat([values[node] for values, _ in parts]) for node in example}
-        return Held(joined, torch.cat([logits.double().cpu() for _, logits in parts]))
+        return Held(joined, torch.cat([part.double().cpu() for _, part in parts]))
     try:
-        values = _mapped(example, len(films), total, directory)
-    except OSError:  # no room, or a file system that is read-only
-        return Recomputed(run, films)
-    logits = []
-    for first in range(0, len(films), BATCH):
-        found, part = run(films[first : first + BATCH])
-        logits.append(part.double())
+        values = _mapped(example, count, total, directory)
+    except OSError as error:  # no room, or a file system that is read-only
+        return Recomputed(run, films, count, most, error.strerror or "no file could be made")
+    rows = []
+    for i in range(count):
+        found, part = run(films(i, i + 1))
+        rows.append(part.double())
         for node, value in found.items():
-            values[node][first : first + len(value)] = value
-    return Held(values, torch.cat(logits))
+            values[node][i : i + 1] = value
+    return Held(values, torch.cat(rows))
 
 
 def _mapped(example: Mapping[int, torch.Tensor], count: int, total: int, directory: Path | None) -> Values:

@@ -9,11 +9,13 @@ Addresses are byte addresses (int64). Callers own the bounds: nothing here check
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 LANES = 16
@@ -141,7 +143,14 @@ class Memory:
         if not half:
             self.builder.store(vector.value, self._pointer(address, _FLOATS), align=4)
             return
-        rounded = self.builder.bitcast(self.builder.fptrunc(vector.value, _BFLOATS), _HALVES)
+        if _rounds_to_bfloat():
+            rounded = self.builder.bitcast(self.builder.fptrunc(vector.value, _BFLOATS), _HALVES)
+        else:
+            words = self.builder.bitcast(vector.value, _WORDS)
+            sixteen, one, below = (ir.Constant(_WORDS, [n] * LANES) for n in (16, 1, 0x7FFF))
+            odd = self.builder.and_(self.builder.lshr(words, sixteen), one)
+            words = self.builder.add(words, self.builder.add(odd, below))
+            rounded = self.builder.trunc(self.builder.lshr(words, sixteen), _HALVES)
         self.builder.store(rounded, self._pointer(address, _HALVES), align=2)
 
     def spread(self, address: Any) -> Vector:
@@ -160,6 +169,15 @@ class Memory:
 
     def _pointer(self, address: Any, kind: Any) -> Any:
         return self.builder.inttoptr(address, kind.as_pointer())
+
+
+@functools.cache
+def _rounds_to_bfloat() -> bool:
+    """Whether numba compiles for a processor that rounds to bfloat16.
+
+    For others LLVM calls a function that nobody defines, which ends the process.
+    """
+    return "+avx512bf16" in str(cpu_target.target_context.codegen().magic_tuple())
 
 
 def body(arguments: int, emit: Callable[..., None]) -> Any:

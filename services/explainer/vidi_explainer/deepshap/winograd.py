@@ -23,6 +23,8 @@ from vidi_explainer.deepshap.simd import Vector
 T = TypeVar("T", Vector, float)
 
 INPUT_TILE, OUTPUT_TILE = 6, 4
+#: Input channels that are transformed at a time.
+_SLICE = 64
 _A, _B = 3 / 4, 3 / 2
 _A2, _B2 = _A * _A, _B * _B
 
@@ -52,6 +54,32 @@ def transform_output(m: list[T]) -> list[T]:
     ]
 
 
+def tile_weights(weights: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
+    """Transform and round kernels.
+
+    Parameters
+    ----------
+    weights
+        (out, in, 3, 3), any float type.
+    dtype
+        Of the result.
+
+    Returns
+    -------
+    As `transform_weights`, rounded; and the `gain` of the rounding, 1 for float32.
+    """
+    result = torch.empty(INPUT_TILE * INPUT_TILE, weights.shape[1], weights.shape[0], dtype=dtype)
+    along, across = 0.0, 0.0
+    for first in range(0, weights.shape[1], _SLICE):  # in slices: float64 is several times as large
+        exact = transform_weights(weights[:, first : first + _SLICE])
+        rounded = exact.to(dtype)
+        result[:, first : first + _SLICE] = rounded
+        if dtype == torch.bfloat16:
+            products = _inner_products(exact, rounded.double())
+            along, across = along + products[0], across + products[1]
+    return result, along / across if across else 1.0
+
+
 def transform_weights(weights: torch.Tensor) -> torch.Tensor:
     """Apply G w G^T to kernels.
 
@@ -74,8 +102,8 @@ def transform_weights(weights: torch.Tensor) -> torch.Tensor:
     return transformed.reshape(INPUT_TILE * INPUT_TILE, weights.shape[1], weights.shape[0]).contiguous()
 
 
-def gain(exact: torch.Tensor, rounded: torch.Tensor) -> float:
-    """Return the factor that brings rounded weights closest to the exact ones.
+def _inner_products(exact: torch.Tensor, rounded: torch.Tensor) -> tuple[float, float]:
+    """Return <exact, rounded> and <rounded, rounded>: their ratio is the gain that brings rounded weights closest.
 
     Rounding to bfloat16 errs at random over most kernels, but not over all: an identity's 36 transformed weights are
     the same in every channel, and so is their error, 0.1 % a layer, which three such layers add up to an additivity
@@ -85,7 +113,7 @@ def gain(exact: torch.Tensor, rounded: torch.Tensor) -> float:
     Parameters
     ----------
     exact, rounded
-        (36, in, out), of `transform_weights`.
+        float64 (36, in, out), of `transform_weights`.
     """
     unit = [[float(i == j) for j in range(INPUT_TILE)] for i in range(INPUT_TILE)]
     inputs = torch.tensor([transform_input(row) for row in unit], dtype=torch.float64).T
@@ -93,5 +121,5 @@ def gain(exact: torch.Tensor, rounded: torch.Tensor) -> float:
     places = torch.arange(INPUT_TILE)
     neighbours = 0.9 ** (places[:, None] - places[None]).abs().double()
     line = (outputs.T @ outputs) * (inputs @ neighbours @ inputs.T)
-    weighted = torch.kron(line, line) @ rounded.double().flatten(1)
-    return float((exact.flatten(1) * weighted).sum() / (rounded.double().flatten(1) * weighted).sum())
+    weighted = torch.kron(line, line) @ rounded.flatten(1)
+    return float((exact.flatten(1) * weighted).sum()), float((rounded.flatten(1) * weighted).sum())

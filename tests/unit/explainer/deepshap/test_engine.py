@@ -85,10 +85,8 @@ def test_references_that_fit_nowhere_are_computed_again(
     monkeypatch.setattr(os, "posix_fallocate", full)
     again = engine_of(network, grids)
     assert isinstance(again._references, references.Recomputed)
-    # The network runs on other numbers of films at a time, which may round differently.
-    np.testing.assert_allclose(
-        maps(again, grids[0]), maps(kept, grids[0]), rtol=0, atol=1e-5 * np.abs(maps(kept, grids[0])).max()
-    )
+    assert again.arithmetic.endswith("computed again for each film: No space left on device")
+    np.testing.assert_array_equal(maps(again, grids[0]), maps(kept, grids[0]))
 
 
 def test_references_leave_no_file_behind(network: nn.Module, grids: Film, tmp_path: Path) -> None:
@@ -155,6 +153,7 @@ def test_fast_maps_are_close(network: nn.Module, grids: Film, kind: str) -> None
 
 
 def test_fast_is_exact_where_rounding_shows(network: nn.Module, grids: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "has_amx", lambda: False)
     monkeypatch.setattr(hardware, "has_bfloat16", lambda: True)
     engine = engine_of(network, grids, fast=True)
     assert engine.precision == "float32" and "too far" in engine.arithmetic

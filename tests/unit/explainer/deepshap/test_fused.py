@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +119,22 @@ def test_a_crew_hands_errors_on() -> None:
 
     with pytest.raises(RuntimeError, match="a part failed"):
         Crew(2).share([(0, 10)], work)
+
+
+def test_a_crew_returns_only_when_nobody_works_any_more() -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    def work(ranges: list[tuple[int, int]], part: int) -> None:
+        if part == 0:
+            assert started.wait(60)
+            raise KeyboardInterrupt
+        started.set()
+        time.sleep(0.2)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        Crew(2).share([(0, 10)], work)
+    assert ended.is_set()
 
 
 def test_a_workspace_reuses_what_was_given_back() -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from vidi_explainer.deepshap.winograd import (
     INPUT_TILE,
     OUTPUT_TILE,
-    gain,
+    tile_weights,
     transform_input,
     transform_output,
     transform_weights,
@@ -40,11 +40,12 @@ def test_weights_are_laid_out_for_products() -> None:
 
 
 def test_the_gain_of_rounding_is_found() -> None:
-    identity = torch.zeros(32, 32, 3, 3)
-    identity[range(32), range(32), 1, 1] = 1.0
+    identity = torch.zeros(100, 100, 3, 3)  # more channels than one slice
+    identity[range(100), range(100), 1, 1] = 1.0
     exact = transform_weights(identity)
-    rounded = exact.to(torch.bfloat16)
-    factor = gain(exact, rounded)
+    rounded, factor = tile_weights(identity, torch.bfloat16)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded, exact.to(torch.bfloat16), rtol=0, atol=0)
     assert 1e-4 < abs(factor - 1) < 5e-3  # one error in all channels
 
     def drift(weights: torch.Tensor) -> float:
@@ -54,4 +55,6 @@ def test_the_gain_of_rounding_is_found() -> None:
 
     assert drift(exact) < 1e-12
     assert drift(factor * rounded.double()) < 0.3 * drift(rounded.double())
-    assert gain(exact, exact) == 1.0
+    plain, one = tile_weights(identity, torch.float32)
+    assert one == 1.0
+    torch.testing.assert_close(plain, exact.float(), rtol=0, atol=0)
