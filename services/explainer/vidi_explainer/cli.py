@@ -58,12 +58,13 @@ def _measure(bundle: Bundle, settings: ExplainerSettings, data: Path | None, fil
 
     from vidi_explainer.engine import open_engine
     from vidi_explainer.map_scale import measure, phantom_films, read_films, unseen_films
+    from vidi_explainer.options import engine_options
 
     if data is not None:
         count, source = films, read_films(unseen_films(data, bundle.manifest.split, films))
     else:
         count, source = phantoms, phantom_films(phantoms)
-    engine = open_engine(settings.explainer_engine, bundle)
+    engine = open_engine(settings.explainer_engine, bundle, engine_options(settings))
     return measure(
         engine, bundle, track(source, f"explaining {count} films", total=count, console=Console(stderr=True))
     )

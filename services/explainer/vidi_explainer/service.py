@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from vidi.service import Mounted, Service
-from vidi.settings import MIB
 from vidi_explainer.settings import ExplainerSettings
 
 if TYPE_CHECKING:
@@ -62,23 +61,12 @@ async def open_explainer(settings: ExplainerSettings) -> AsyncIterator[Mounted]:
 
 
 def _load(settings: ExplainerSettings) -> tuple[dict[str, Bundle], dict[str, Engine], dict[str, Randomised]]:
-    import torch
-
     from vidi import logs
     from vidi.bundle import discover
-    from vidi_explainer.engine import EngineOptions, open_engine, randomised_engines
+    from vidi_explainer.engine import open_engine, randomised_engines
+    from vidi_explainer.options import engine_options
 
-    if settings.torch_threads:
-        torch.set_num_threads(settings.torch_threads)
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = EngineOptions(
-        device,
-        memory_bytes=settings.explainer_memory_mib * MIB,
-        cache_dir=settings.data_dir / "explainer",
-        concurrency=settings.explainer_concurrency,
-    )
+    options = engine_options(settings)
     models = discover(settings.model_dir)
     engines = {name: open_engine(settings.explainer_engine, bundle, options) for name, bundle in models.items()}
     log = logs.get("vidi.explainer")
