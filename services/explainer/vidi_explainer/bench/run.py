@@ -54,7 +54,7 @@ class Config:
 
 
 def measure(config: Config) -> dict[str, Any]:
-    """Measure everything (about half an hour on two cores, less than that later); progress goes to standard error.
+    """Measure everything (25 minutes on two cores, 12 later); progress goes to standard error.
 
     Returns
     -------
