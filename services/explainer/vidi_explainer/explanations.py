@@ -7,7 +7,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,6 @@ from vidi_explainer.engine import Engine
 from vidi_explainer.messages import explanation_key, for_call, stored_response, target_from_proto
 from vidi_explainer.targets import Target
 
-T = TypeVar("T")
 #: Makes a response; asks now and then whether anybody still waits for it.
 Compute = Callable[[Callable[[], bool]], bytes]
 
@@ -129,7 +127,7 @@ class Explanations:
         await self._cache.put(key, data)
         return data, False
 
-    async def _until_nobody_waits(self, compute: Callable[[Callable[[], bool]], T], timeout: float | None) -> T:
+    async def _until_nobody_waits(self, compute: Compute, timeout: float | None) -> bytes:
         """Run on the computing queue; when everybody gave up, ask the engine to stop.
 
         An engine that cannot stop half-way goes on, and its result is kept for whoever asks again. The thread is waited
@@ -137,7 +135,7 @@ class Explanations:
         """
         started, given_up = threading.Event(), threading.Event()
 
-        def run() -> T:
+        def run() -> bytes:
             started.set()
             return compute(given_up.is_set)
 

@@ -142,9 +142,12 @@ class DeepShapEngine:
             return make_plan(self._graph, self._shapes, arithmetic, crew, scale)
 
         with torch.no_grad():
-            self._shapes = _shapes(self._graph, self._input(references[:1]))
+            example = self._input(references[:1])
+            values, logits = forward(self._graph, example, range(len(self._graph.nodes)))
+            self._shapes = {node: value.shape for node, value in values.items()}
+            del values
             require_shapes(self._graph, self._shapes, label)
-            _check_same(network, self._forward, self._input(references[:1]), label)
+            _require_same(logits, network(example), label)
             self._references = open_references(
                 self._forward,
                 functools.partial(_films, references, preprocessing, self._device, self._format),
@@ -256,12 +259,11 @@ def _films(
     return films.contiguous(memory_format=layout)
 
 
-def _check_same(network: nn.Module, run: Run, film: torch.Tensor, label: str) -> None:
-    """Raise BundleError unless the operations that were read compute what the network computes.
+def _require_same(found: torch.Tensor, expected: torch.Tensor, label: str) -> None:
+    """Raise BundleError unless the operations that were read give the network's own logits.
 
     Operations that change their input in place differ where the input is read again; nothing else would show it.
     """
-    expected, (_, found) = network(film.clone()), run(film)
     if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()) + 1e-6):
         raise BundleError(f"{label}: changes values in place and reads them again, which 'deepshap' cannot follow")
 
@@ -271,11 +273,6 @@ def _least_cosine(found: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
     a, b = (maps.astype(np.float64).reshape(len(maps), -1) for maps in (found, right))
     sizes = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(np.divide((a * b).sum(axis=1), sizes, out=np.zeros(len(a)), where=sizes > 0).min())
-
-
-def _shapes(graph: Graph, film: torch.Tensor) -> dict[int, torch.Size]:
-    values, _ = forward(graph, film, range(len(graph.nodes)))
-    return {node: value.shape for node, value in values.items()}
 
 
 class _Sums:

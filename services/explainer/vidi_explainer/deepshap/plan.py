@@ -101,7 +101,8 @@ def make_plan(
             continue
         targets = (chains[node][-1],) if node in built else graph.nodes[node].inputs
         sizes = [shapes[i][1:].numel() for i in (node, *targets)]
-        operation = _backwards(graph.nodes[node].operation, arithmetic)
+        # What is fused has its own rounded weights: no second copy of them.
+        operation = _backwards(graph.nodes[node].operation, half=arithmetic.half and node not in built)
         steps.append(Step(node, targets, operation, built.get(node), item * max(sizes), pending == {node}))
         pending = (pending - {node}) | set(targets)
     return tuple(steps)
@@ -121,10 +122,10 @@ def keeps_ties(graph: Graph) -> bool:
     )
 
 
-def _backwards(operation: Operation | None, arithmetic: Arithmetic) -> Operation:
+def _backwards(operation: Operation | None, *, half: bool) -> Operation:
     """Return an operation as it is computed backwards."""
     assert operation is not None
-    if isinstance(operation, Convolution) and arithmetic.half:
+    if isinstance(operation, Convolution) and half:
         return HalfConvolution(
             operation.weight.to(torch.bfloat16),
             None,
