@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -23,6 +23,8 @@ from vidi_gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 DESCRIBE_TIMEOUT = 30.0
+#: Keys in one ForgetExplanations.
+MAX_FORGOTTEN = 1000
 
 
 class Services:
@@ -111,6 +113,28 @@ class Services:
         """
         request = explainer_pb2.ExplainRequest(model=model, image=common_pb2.Image(tensor=tensors.encode(grid)))
         return await answer(self._explainer.Explain(request, timeout=self._settings.explain_timeout))
+
+    async def forget(self, keys: Sequence[str]) -> int:
+        """Make the explainer forget explanations by their content keys (`ExplainResponse.cache_key`, hex).
+
+        Returns
+        -------
+        How many it remembered. Repeating it does no harm.
+
+        Raises
+        ------
+        InvalidInput
+            Something is no content key.
+        Unavailable
+            The explainer or its cache does not answer: what it remembers is unknown, try again.
+        """
+        distinct = list(dict.fromkeys(keys))
+        forgotten = 0
+        for start in range(0, len(distinct), MAX_FORGOTTEN):
+            request = explainer_pb2.ForgetExplanationsRequest(cache_keys=distinct[start : start + MAX_FORGOTTEN])
+            answered = await answer(self._explainer.ForgetExplanations(request, timeout=DESCRIBE_TIMEOUT))
+            forgotten += answered.forgotten
+        return forgotten
 
     async def sweep_k(
         self, config: clusterer_pb2.SweepKConfig, batches: Iterable[clusterer_pb2.VectorBatch]

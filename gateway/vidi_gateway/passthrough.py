@@ -66,6 +66,12 @@ class ExplainerForwarder(explainer_pb2_grpc.ExplainerServiceServicer):
         """See explainer.proto."""
         return await answer(self._stub.AssessExplanation(request, **_onward(context)))
 
+    async def ForgetExplanations(
+        self, request: explainer_pb2.ForgetExplanationsRequest, context: Any
+    ) -> explainer_pb2.ForgetExplanationsResponse:
+        """See explainer.proto."""
+        return await answer(self._stub.ForgetExplanations(request, **_onward(context)))
+
 
 class ClustererForwarder(clusterer_pb2_grpc.ClustererServiceServicer):
     """Hands ClustererService on."""

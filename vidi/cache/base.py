@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +26,8 @@ class CacheStats:
         Lookups that found and did not find their value. A failed lookup counts as a miss too.
     writes
         Values stored.
+    deleted
+        Values deleted on demand.
     errors
         Operations that failed (not reachable, too slow, disk full).
     corrupt
@@ -37,6 +39,7 @@ class CacheStats:
     hits: int = 0
     misses: int = 0
     writes: int = 0
+    deleted: int = 0
     errors: int = 0
     corrupt: int = 0
     skipped: int = 0
@@ -54,6 +57,9 @@ class ExplanationCache(Protocol):
 
     async def put(self, key: str, value: bytes) -> None:
         """Store `value` under `key`, in place of an older one. It may be dropped."""
+
+    async def delete(self, keys: Sequence[str]) -> int | None:
+        """Delete what is stored under `keys`; return how many values that were, None when nobody knows: try again."""
 
     async def close(self) -> None:
         """Close. Afterwards nothing is found and nothing stored."""
@@ -103,6 +109,12 @@ class GuardedCache(ABC):
         if await self._attempt(lambda: self._write(key, frame.seal(key, value))):
             self._stats.writes += 1
 
+    async def delete(self, keys: Sequence[str]) -> int | None:
+        """Delete what is stored under `keys`; return how many values that were, None when nobody knows: try again."""
+        deleted = await self._attempt(lambda: self._remove(keys)) if keys else 0
+        self._stats.deleted += deleted or 0
+        return deleted
+
     async def close(self) -> None:
         """Close. Afterwards nothing is found and nothing stored."""
         if self._closed:
@@ -119,7 +131,7 @@ class GuardedCache(ABC):
         if framed is not None and value is None:
             self._stats.corrupt += 1
             _log.warning("removed a damaged value", cache=self._name)
-            await self._remove(key)
+            await self._remove([key])
         return value
 
     async def _attempt(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
@@ -173,8 +185,8 @@ class GuardedCache(ABC):
         """Store a framed value; return whether it was stored."""
 
     @abstractmethod
-    async def _remove(self, key: str) -> None:
-        """Remove a value."""
+    async def _remove(self, keys: Sequence[str]) -> int:
+        """Remove values; return how many there were."""
 
     @abstractmethod
     async def _shut(self) -> None:

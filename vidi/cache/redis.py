@@ -6,6 +6,7 @@ Its size is the server's own matter: `maxmemory` with `maxmemory-policy allkeys-
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -48,8 +49,8 @@ class RedisCache(GuardedCache):
     async def _write(self, key: str, framed: bytes) -> bool:
         return bool(await self._client.set(PREFIX + key, framed, px=max(1, math.ceil(self._ttl * 1000))))
 
-    async def _remove(self, key: str) -> None:
-        await self._client.delete(PREFIX + key)
+    async def _remove(self, keys: Sequence[str]) -> int:
+        return int(await self._client.delete(*(PREFIX + key for key in keys)))
 
     async def _shut(self) -> None:
         await self._client.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,8 +73,8 @@ class SqliteCache(GuardedCache):
     async def _write(self, key: str, framed: bytes) -> bool:
         return await self._on_thread(lambda db: self._insert(db, key, framed))
 
-    async def _remove(self, key: str) -> None:
-        await self._on_thread(lambda db: db.execute("DELETE FROM entries WHERE key = ?", (key,)))
+    async def _remove(self, keys: Sequence[str]) -> int:
+        return await self._on_thread(lambda db: _delete(db, keys))
 
     async def _shut(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
@@ -152,6 +152,18 @@ class SqliteCache(GuardedCache):
                 excess -= size
             db.executemany("DELETE FROM entries WHERE rowid = ?", leaving)
         return True
+
+
+def _delete(db: sqlite3.Connection, keys: Sequence[str]) -> int:
+    """Delete values from the file too: what is withdrawn must not linger in free pages or in the log."""
+    db.execute("PRAGMA secure_delete = ON")
+    try:
+        with _transaction(db):
+            deleted = sum(db.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount for key in keys)
+    finally:
+        db.execute("PRAGMA secure_delete = OFF")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return deleted
 
 
 def _stamp(db: sqlite3.Connection) -> int:

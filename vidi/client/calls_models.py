@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, TypeVar
 
@@ -142,6 +142,29 @@ class ModelCalls(Connection):
         async with aclosing(self._many("explainer", start, images, one, Explanation.from_proto, timeout)) as answers:
             async for answer in answers:
                 yield answer
+
+    async def forget(self, cache_keys: Sequence[str], *, timeout: float | None = None) -> int:
+        """Make the explainer forget explanations; return how many it remembered. Repeating it does no harm.
+
+        Parameters
+        ----------
+        cache_keys
+            `Explanation.cache_key` of each, 1 to 1000, all different.
+        timeout
+            Seconds; None: the client's.
+
+        Raises
+        ------
+        InvalidInput
+            None, too many, or not keys.
+        Unavailable
+            The explainer or its cache does not answer, and may remember them still.
+        Expired
+            As explainer.proto says.
+        """
+        request = explainer_pb2.ForgetExplanationsRequest(cache_keys=cache_keys)
+        call = self._stub("explainer").ForgetExplanations(request, timeout=self._deadline(timeout))
+        return int((await self._answer("explainer", call)).forgotten)
 
     async def _classify_request(self, image: ImageLike, model: str | ModelRef) -> classifier_pb2.ClassifyRequest:
         # Files are read and arrays compressed off the event loop.

@@ -144,6 +144,10 @@ class Client:
             )
         )
 
+    def forget(self, cache_keys: Sequence[str], *, timeout: float | None = None) -> int:
+        """See `AsyncClient.forget`."""
+        return self._wait(self._client.forget(cache_keys, timeout=timeout))
+
     def assess(
         self,
         image: ImageLike,

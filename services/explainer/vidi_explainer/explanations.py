@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from vidi import bundle as bundles
 from vidi.api.explainer.v1 import explainer_pb2
 from vidi.bundle import Bundle
 from vidi.cache import ExplanationCache, SingleFlight
-from vidi.errors import Cancelled
+from vidi.errors import Cancelled, Unavailable
 from vidi.imaging.geometry import Affine
 from vidi.imaging.image_proto import grid_source
 from vidi.rpc.work import WorkQueue
@@ -66,6 +67,9 @@ class Explanations:
         self._computing = computing
         self._flights: SingleFlight[tuple[bytes, bool]] = SingleFlight()
         self._bypasses = itertools.count()
+        # Keys that are being computed or stored, each with the number of computations; and those of them to be dropped.
+        self._under_way: Counter[str] = Counter()
+        self._dropped: set[str] = set()
 
     async def explain(
         self, request: explainer_pb2.ExplainRequest, *, timeout: float | None = None
@@ -116,6 +120,25 @@ class Explanations:
         response = explainer_pb2.ExplainResponse.FromString(data)
         return for_call(response, map_to_image=map_to_image, cache_hit=hit, map_dtype=request.map_dtype)
 
+    async def forget(self, keys: Sequence[str]) -> int:
+        """Forget explanations by content key, also those that are being computed now: they are answered, not stored.
+
+        Returns
+        -------
+        How many the cache held.
+
+        Raises
+        ------
+        Unavailable
+            When the cache does not answer: it may hold them still.
+        """
+        self._dropped.update(key for key in keys if self._under_way[key])
+        forgotten = await self._cache.delete(keys)
+        if forgotten is None:
+            raise Unavailable("the explanation cache does not answer", reason="CACHE_UNAVAILABLE", retry_after=5.0)
+        metrics.FORGOTTEN.inc(forgotten)
+        return forgotten
+
     async def _found_or_fresh(self, key: str, compute: Compute, deadline: float | None) -> tuple[bytes, bool]:
         data = await self._cache.get(key)
         if data is not None and _belongs(data, key):
@@ -123,8 +146,18 @@ class Explanations:
         return await self._fresh(key, compute, deadline)
 
     async def _fresh(self, key: str, compute: Compute, deadline: float | None) -> tuple[bytes, bool]:
-        data = await self._until_nobody_waits(compute, None if deadline is None else deadline - time.monotonic())
-        await self._cache.put(key, data)
+        self._under_way[key] += 1
+        try:
+            data = await self._until_nobody_waits(compute, None if deadline is None else deadline - time.monotonic())
+            if key not in self._dropped:
+                await self._cache.put(key, data)
+                if key in self._dropped:  # meanwhile; the two may have reached the store in either order
+                    await self._cache.delete([key])
+        finally:
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
+                self._dropped.discard(key)
         return data, False
 
     async def _until_nobody_waits(self, compute: Compute, timeout: float | None) -> bytes:

@@ -56,3 +56,10 @@ class ExplainerServicer(explainer_pb2_grpc.ExplainerServiceServicer):
     ) -> explainer_pb2.AssessExplanationResponse:
         """Assess the explanation of one film."""
         return await self._assessments.assess(request, timeout=remaining(context))
+
+    async def ForgetExplanations(
+        self, request: explainer_pb2.ForgetExplanationsRequest, context: Any
+    ) -> explainer_pb2.ForgetExplanationsResponse:
+        """Forget explanations by content key."""
+        forgotten = await self._explanations.forget(request.cache_keys)
+        return explainer_pb2.ForgetExplanationsResponse(forgotten=forgotten, absent=len(request.cache_keys) - forgotten)

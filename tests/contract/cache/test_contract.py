@@ -90,6 +90,39 @@ async def test_damaged_value_is_a_miss_and_removed(backend: Any, cache: Explanat
     assert await cache.get(KEY) == b"again"
 
 
+async def test_deleted_values_are_gone_for_everybody(backend: Any, cache: ExplanationCache) -> None:
+    other = backend.open()
+    for key in (KEY, OTHER):
+        await cache.put(key, b"value of " + key.encode())
+    assert await other.delete([KEY, "c" * 64]) == 1, "only one of the two was there"
+    assert await cache.get(KEY) is None
+    assert await cache.get(OTHER) == b"value of " + OTHER.encode()
+    assert await other.delete([KEY]) == 0
+    assert await other.delete([]) == 0
+    assert (other.stats.deleted, other.stats.errors) == (1, 0)
+    await cache.put(KEY, b"again")
+    assert await cache.get(KEY) == b"again"
+    await other.close()
+
+
+async def test_many_values_are_deleted_at_once(cache: ExplanationCache) -> None:
+    keys = [f"{i:064x}" for i in range(1000)]
+    for key in keys[::2]:
+        await cache.put(key, b"v")
+    assert await cache.delete(keys) == 500
+    assert await cache.get(keys[0]) is None
+
+
+async def test_deletion_by_a_closed_cache_is_not_claimed(backend: Any) -> None:
+    cache = backend.open()
+    await cache.put(KEY, b"value")
+    await cache.close()
+    assert await cache.delete([KEY]) is None
+    again = backend.open()
+    assert await again.get(KEY) == b"value"
+    await again.close()
+
+
 async def test_concurrent_use(cache: ExplanationCache) -> None:
     values = {f"{i:064x}": os.urandom(5_000) for i in range(40)}
     await asyncio.gather(*(cache.put(key, value) for key, value in values.items()))

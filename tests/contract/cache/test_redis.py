@@ -78,6 +78,15 @@ async def test_bad_server_costs_three_attempts_then_nothing(talk: Talk) -> None:
         await cache.close()
 
 
+async def test_deletion_on_an_absent_server_is_not_claimed() -> None:
+    async with server(hang) as (url, _):
+        pass
+    cache = RedisCache(url, 3600, 0.2, breaker=Breaker(clock=Clock()))
+    assert [await cache.delete([KEY]) for _ in range(5)] == [None] * 5
+    assert (cache.stats.errors, cache.stats.skipped, cache.stats.deleted) == (3, 2, 0)
+    await cache.close()
+
+
 async def test_absent_server() -> None:
     async with server(hang) as (url, _):
         pass

@@ -160,6 +160,24 @@ def test_used_from_several_threads_and_loops(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_deleted_bytes_leave_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    cache = SqliteCache(path, 3600, 1 << 24)
+    secret = b"a patient's anatomy" * 20_000
+    for i in range(4):
+        await cache.put(key(i), secret if i == 2 else bytes(SIZE))
+
+    def found() -> bool:
+        return any(b"a patient's anatomy" in file.read_bytes() for file in tmp_path.iterdir())
+
+    assert found()
+    assert await cache.delete([key(2)]) == 1
+    assert not found()
+    assert await cache.get(key(3)) == bytes(SIZE)
+    await cache.close()
+
+
+@pytest.mark.asyncio
 async def test_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "c.sqlite"
     cache = SqliteCache(path, 3600, 1 << 20)

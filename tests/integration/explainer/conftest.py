@@ -66,6 +66,13 @@ class Client:
         )
         return response
 
+    async def forget(self, *keys: str) -> explainer_pb2.ForgetExplanationsResponse:
+        request = explainer_pb2.ForgetExplanationsRequest(cache_keys=keys)
+        response: explainer_pb2.ForgetExplanationsResponse = await self._call(
+            self.stub.ForgetExplanations, request, 60.0
+        )
+        return response
+
     async def _call(self, method: Any, request: Any, timeout: float) -> Any:
         try:
             return await asyncio.to_thread(method, request, timeout)

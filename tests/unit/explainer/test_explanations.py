@@ -16,7 +16,7 @@ from vidi.api.common.v1 import common_pb2
 from vidi.api.explainer.v1 import explainer_pb2
 from vidi.bundle import Bundle
 from vidi.cache import SqliteCache
-from vidi.errors import Exhausted, Expired, InvalidInput, NotFound, PreconditionFailed
+from vidi.errors import Exhausted, Expired, InvalidInput, NotFound, PreconditionFailed, Unavailable
 from vidi.rpc.work import WorkQueue
 from vidi_explainer.explanations import Explanations
 
@@ -241,6 +241,60 @@ async def test_full_queue_is_said(explanations: Explanations, linear: Any) -> No
     linear.open.set()
     await asyncio.gather(*running)
     assert (await explanations.explain(request(4))).attributions
+
+
+async def test_forgotten_explanations_are_computed_again(explanations: Explanations, linear: Any) -> None:
+    one, other = await explanations.explain(request(1)), await explanations.explain(request(2))
+    assert await explanations.forget([one.cache_key, "0" * 64]) == 1
+    assert not (await explanations.explain(request(1))).cache_hit
+    assert (await explanations.explain(request(2))).cache_hit
+    assert await explanations.forget([one.cache_key, other.cache_key]) == 2
+    assert linear.calls == 3
+
+
+async def test_forgotten_while_it_is_computed_is_answered_and_not_stored(
+    explanations: Explanations, linear: Any, cache: SqliteCache
+) -> None:
+    key = (await explanations.explain(request())).cache_key
+    await cache.delete([key])
+    linear.open.clear()
+    calls = [asyncio.create_task(explanations.explain(request(bypass_cache=bypass))) for bypass in (True, False)]
+    await until(lambda: explanations._under_way[key] == 2)
+    assert await explanations.forget([key]) == 0
+    linear.open.set()
+    for answered in await asyncio.gather(*calls):
+        assert answered.attributions
+    assert await cache.get(key) is None
+    assert not explanations._under_way, "nothing is held for ever"
+    assert not explanations._dropped
+    assert not (await explanations.explain(request())).cache_hit, "and the key is usable again"
+    assert (await explanations.explain(request())).cache_hit
+
+
+async def test_forgotten_while_it_is_stored_does_not_stay(
+    explanations: Explanations, linear: Any, cache: SqliteCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = (await explanations.explain(request())).cache_key
+    put = cache.put
+
+    async def slow(key: str, value: bytes) -> None:
+        """The deletion reaches the store first, as it may with a pool of connections."""
+        await explanations.forget([key])
+        await put(key, value)
+
+    monkeypatch.setattr(cache, "put", slow)
+    await explanations.explain(request(bypass_cache=True))
+    assert await cache.get(key) is None
+
+
+async def test_forgetting_is_not_claimed_when_the_cache_does_not_answer(
+    explanations: Explanations, cache: SqliteCache
+) -> None:
+    key = (await explanations.explain(request())).cache_key
+    await cache.close()
+    with pytest.raises(Unavailable) as caught:
+        await explanations.forget([key])
+    assert caught.value.reason == "CACHE_UNAVAILABLE"
 
 
 async def test_failure_is_not_remembered(explanations: Explanations, linear: Any) -> None:

@@ -150,6 +150,20 @@ class AssessExplanationRequest(_message.Message):
     truth_mask: _common_pb2.Tensor
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[_quality_pb2.Measure, str]]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., truth_mask: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
+class ForgetExplanationsRequest(_message.Message):
+    __slots__ = ("cache_keys",)
+    CACHE_KEYS_FIELD_NUMBER: _ClassVar[int]
+    cache_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, cache_keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ForgetExplanationsResponse(_message.Message):
+    __slots__ = ("forgotten", "absent")
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
+    forgotten: int
+    absent: int
+    def __init__(self, forgotten: _Optional[int] = ..., absent: _Optional[int] = ...) -> None: ...
+
 class AssessExplanationResponse(_message.Message):
     __slots__ = ("model", "method", "target", "measures", "left_out", "outputs", "truth_chance", "smoothing_sigma", "seed", "steps", "compute_seconds")
     MODEL_FIELD_NUMBER: _ClassVar[int]

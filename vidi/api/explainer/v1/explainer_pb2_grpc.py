@@ -50,6 +50,11 @@ class ExplainerServiceStub:
                 request_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationRequest.SerializeToString,
                 response_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationResponse.FromString,
                 _registered_method=True)
+        self.ForgetExplanations = channel.unary_unary(
+                '/vidi.api.explainer.v1.ExplainerService/ForgetExplanations',
+                request_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ForgetExplanationsRequest.SerializeToString,
+                response_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ForgetExplanationsResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainerServiceServicer:
@@ -86,6 +91,17 @@ class ExplainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetExplanations(self, request, context):
+        """Forgets explanations by their content keys: when a film is withdrawn, its maps leave the cache as well. One that is
+        being computed for such a key is still answered, and not remembered. The same film explained for another target, or
+        with channels, has a key of its own. Forgetting twice does no harm.
+        Errors: INVALID_ARGUMENT (BadRequest: no keys, more than 1000, or not keys), UNAVAILABLE (RetryInfo: the cache does
+        not answer, and may hold them still).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -103,6 +119,11 @@ def add_ExplainerServiceServicer_to_server(servicer, server):
                     servicer.AssessExplanation,
                     request_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationRequest.FromString,
                     response_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationResponse.SerializeToString,
+            ),
+            'ForgetExplanations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetExplanations,
+                    request_deserializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ForgetExplanationsRequest.FromString,
+                    response_serializer=vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ForgetExplanationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -187,6 +208,33 @@ class ExplainerService:
             '/vidi.api.explainer.v1.ExplainerService/AssessExplanation',
             vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationRequest.SerializeToString,
             vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.AssessExplanationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetExplanations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidi.api.explainer.v1.ExplainerService/ForgetExplanations',
+            vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ForgetExplanationsRequest.SerializeToString,
+            vidi_dot_api_dot_explainer_dot_v1_dot_explainer__pb2.ForgetExplanationsResponse.FromString,
             options,
             channel_credentials,
             insecure,
