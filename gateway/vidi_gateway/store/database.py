@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vidi_gateway.store.schema import metadata
+from vidi_gateway.store.migrations import migrate
 
 _WRITES = "vidi_writes"
 _SCHEMA_LOCK = 0x56694469  # "ViDi": any number that is always the same
@@ -30,11 +30,17 @@ class Database:
         self.engine = _sqlite_engine(url) if self._sqlite else sa.create_engine(url, pool_pre_ping=True)
 
     def create_schema(self) -> None:
-        """Create missing tables; safe when several processes start at once."""
+        """Bring the tables up to date; safe when several processes start at once.
+
+        Raises
+        ------
+        PreconditionFailed
+            JOURNAL_NEWER: a newer ViDi has used this journal.
+        """
         with self.write() as connection:
             if not self._sqlite:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
-            metadata.create_all(connection)
+            migrate(connection)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

@@ -6,7 +6,7 @@ Every method is one transaction and blocks until it is durable: call it from a t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,21 +14,27 @@ import sqlalchemy as sa
 
 from vidi.errors import InvalidInput, NotFound
 from vidi.imaging.notes import Refusal
-from vidi_gateway.store.reader import UNFINISHED, Reader, analysis_id, to_analysis
-from vidi_gateway.store.records import (
-    PRIORITY_BULK,
-    Analysis,
-    DeliveryState,
-    FilmState,
-    NewFilm,
-    StoredObject,
-    Summary,
-)
-from vidi_gateway.store.schema import analyses, films, objects, outbox
+from vidi_gateway.store.database import Database
+from vidi_gateway.store.reader import Reader, analysis_id, to_analysis
+from vidi_gateway.store.records import ACTIVE, PRIORITY_BULK, Analysis, Film, FilmState, NewFilm, Summary
+from vidi_gateway.store.schema import analyses, films, objects
+from vidi_gateway.store.study_rows import make_due
 
 
 class Journal(Reader):
-    """Films, analyses and results."""
+    """Films, analyses and results.
+
+    Parameters
+    ----------
+    database
+        The journal's.
+    settle_seconds
+        After a study's last film, how long more of its films are waited for before its results are published.
+    """
+
+    def __init__(self, database: Database, settle_seconds: float = 0.0) -> None:
+        super().__init__(database)
+        self._settle_seconds = settle_seconds
 
     # ---- in -----------------------------------------------------------------------------------------------------
 
@@ -49,7 +55,7 @@ class Journal(Reader):
             values |= {"state": FilmState.RECEIVED, "reason_code": "", "reason": ""}
         with self.database.write() as c:
             if c.execute(films.update().where(where).values(**values)).rowcount and not refusal:
-                self._insert_analysis(c, new.film_id, new.model, new.priority, now)
+                self._insert_analysis(c, new, new.model, new.priority, now)
             self._touch(c, new.film_id, now)
 
     def add_analysis(self, film_id: str, model: str, priority: int = PRIORITY_BULK) -> str:
@@ -65,9 +71,9 @@ class Journal(Reader):
             film = self._require_film(c, film_id)
             if not film.file_key:
                 raise NotFound("film", film_id, hint="it was refused on arrival and not kept")
-            if film.state == FilmState.QUARANTINED:
-                raise InvalidInput("a quarantined film is not analysed", reason="QUARANTINED")
-            self._insert_analysis(c, film_id, model, priority, now)
+            if film.state == FilmState.QUARANTINED or film.withdrawn_at is not None:
+                raise InvalidInput(f"a {film.state.value} film is not analysed", reason=film.state.value.upper())
+            self._insert_analysis(c, film, model, priority, now)
         return analysis_id(film_id, model)
 
     # ---- the way of an analysis -----------------------------------------------------------------------------------
@@ -84,7 +90,7 @@ class Journal(Reader):
 
     def queued_count(self) -> int:
         """Number of unfinished analyses that a workflow was started for."""
-        where = analyses.c.state.in_(UNFINISHED) & analyses.c.enqueued_at.is_not(None)
+        where = analyses.c.state.in_(ACTIVE) & analyses.c.enqueued_at.is_not(None)
         with self.database.read() as c:
             return int(c.execute(sa.select(sa.func.count()).select_from(analyses).where(where)).scalar_one())
 
@@ -99,7 +105,7 @@ class Journal(Reader):
     def queued_before(self, moment: float, limit: int = 1000) -> list[Analysis]:
         """Return unfinished analyses that should have a workflow, and that last changed before a moment."""
         started = (analyses.c.enqueued_at < moment) | (analyses.c.state == FilmState.PROCESSING)
-        where = analyses.c.state.in_(UNFINISHED) & started & (analyses.c.updated_at < moment)
+        where = analyses.c.state.in_(ACTIVE) & started & (analyses.c.updated_at < moment)
         with self.database.read() as c:
             return [to_analysis(r) for r in c.execute(analyses.select().where(where).limit(limit)).mappings()]
 
@@ -108,7 +114,7 @@ class Journal(Reader):
         now = time.time()
         with self.database.write() as c:
             row = self._locked(c, analysis_id)
-            if not row or row["run"] != run or FilmState(row["state"]).final:
+            if not row or row["run"] != run or row["state"] not in ACTIVE:
                 return None
             self.move(c, row, FilmState.PROCESSING, now, attempts=row["attempts"] + 1)
             return to_analysis(
@@ -127,11 +133,23 @@ class Journal(Reader):
         with self.database.write() as c:
             c.execute(analyses.update().where(where).values(model_version=version, model_digest=digest))
 
-    def identify(self, film_id: str, pixel_digest: str, identity_digest: str) -> None:
-        """Record the two digests that tell films apart."""
+    def identify(
+        self, film_id: str, pixel_digest: str, identity_digest: str, study_key: str = "", patient_key: str = ""
+    ) -> None:
+        """Record the two digests that tell films apart; and its study, if an older version journalled the film."""
         values = {"pixel_digest": pixel_digest, "identity_digest": identity_digest}
         with self.database.write() as c:
             c.execute(films.update().where(films.c.film_id == film_id).values(**values))
+            older = (films.c.film_id == film_id) & (films.c.study_key == "")
+            keys = {"study_key": study_key, "patient_key": patient_key}
+            if study_key and c.execute(films.update().where(older).values(**keys)).rowcount:
+                for row in c.execute(analyses.select().where(analyses.c.film_id == film_id)).mappings().all():
+                    mode = row["mode"] or "live"
+                    c.execute(analyses.update().where(analyses.c.analysis_id == row["analysis_id"]).values(mode=mode))
+                    line = {"study_key": study_key, "model": row["model"], "mode": mode}
+                    issued = objects.c.analysis_id == row["analysis_id"]
+                    c.execute(objects.update().where(issued).values(**line))
+                    make_due(self.database, c, **line, due_at=time.time())
 
     def conclude(self, analysis_id: str, run: int, state: FilmState, code: str, message: str) -> bool:
         """End an analysis without a result: refused or failed. False: another run has taken over, or it is final."""
@@ -142,7 +160,7 @@ class Journal(Reader):
                 self.move(c, row, state, now, reason_code=code, reason=message)
             return row is not None
 
-    def finish(
+    def record(
         self,
         analysis_id: str,
         run: int,
@@ -150,10 +168,10 @@ class Journal(Reader):
         outcome_key: str,
         outcome_digest: str,
         summary: Summary,
-        results: Sequence[StoredObject],
-        routes: Mapping[str, Sequence[str]],
+        urgency: float = 0.0,
+        urgency_reasons: str = "",
     ) -> bool:
-        """End an analysis with its result, and put what is to be sent into the outbox: one transaction.
+        """Store what the services said of a film; its results come when its study has settled.
 
         Parameters
         ----------
@@ -163,10 +181,8 @@ class Journal(Reader):
             The stored outcome.
         summary
             The outcome without its arrays.
-        results
-            Result objects; their bytes are in the store already.
-        routes
-            Kinds of object by destination name.
+        urgency, urgency_reasons
+            How far it is pulled forward in the reading order (0..1), and why (JSON list of codes).
 
         Returns
         -------
@@ -174,19 +190,34 @@ class Journal(Reader):
         """
         now = time.time()
         with self.database.write() as c:
-            row = self._unfinished(c, analysis_id, run)
-            if not row:
+            row = self._locked(c, analysis_id)
+            if not row or row["run"] != run or row["state"] not in ACTIVE:
                 return False
-            values = {"outcome_key": outcome_key, "outcome_digest": outcome_digest, "summary": summary.to_json()}
-            self.move(c, row, FilmState.DONE, now, reason_code="", reason="", **values)
-            for position, result in enumerate(results):
-                fields = {k: v for k, v in asdict(result).items() if k != "deliveries"}
-                more = {"analysis_id": analysis_id, "position": position, "created_at": now}
-                self.database.insert_new(c, objects, fields | more)
-                for destination, kinds in routes.items():
-                    if result.kind in kinds:
-                        self.database.insert_new(c, outbox, _to_send(result, destination, now))
+            values: dict[str, Any] = {"outcome_key": outcome_key, "outcome_digest": outcome_digest}
+            values |= {
+                "summary": summary.to_json(),
+                "urgency": urgency,
+                "urgency_reasons": urgency_reasons,
+                "superseded_by": "",
+                "forgotten": False,
+            }
+            values |= {"explained_at": now}
+            self.move(c, row, FilmState.EXPLAINED, now, reason_code="", reason="", **values)
             return True
+
+    def supersede(self, model: str, digest: str) -> int:
+        """Mark the results of a model line that another digest made than the line has now; returns how many."""
+        line = (analyses.c.model == model) & (analyses.c.state == FilmState.DONE)
+        older = line & (analyses.c.model_digest != digest) & (analyses.c.superseded_by != digest)
+        now = time.time()
+        with self.database.write() as c:
+            concerned = sa.select(analyses.c.film_id).where(older)
+            touched = {"revision": films.c.revision + 1, "updated_at": now}
+            c.execute(films.update().where(films.c.film_id.in_(concerned)).values(**touched))
+            count = c.execute(analyses.update().where(older).values(superseded_by=digest)).rowcount
+            same = line & (analyses.c.model_digest == digest) & (analyses.c.superseded_by != "")
+            c.execute(analyses.update().where(same).values(superseded_by=""))
+        return int(count)
 
     def run_again(self, analysis_id: str, run: int, *, fresh: bool = False) -> bool:
         """Start a new run of an analysis: an unfinished one whose workflow is gone or, with `fresh`, one that is final.
@@ -196,10 +227,12 @@ class Journal(Reader):
         now = time.time()
         with self.database.write() as c:
             row = self._locked(c, analysis_id)
-            if not row or row["run"] != run or FilmState(row["state"]).final != fresh:
+            if not row or row["run"] != run or not (FilmState(row["state"]).final if fresh else row["state"] in ACTIVE):
                 return False
             values = {"run": run + 1, "enqueued_at": None} | ({"attempts": 0, "waits": 0} if fresh else {})
             self.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **values)
+            film = self._require_film(c, row["film_id"])
+            make_due(self.database, c, film.study_key, row["model"], row["mode"], now + self._settle_seconds)
             return True
 
     # ---- inside a transaction ---------------------------------------------------------------------------------------
@@ -216,14 +249,17 @@ class Journal(Reader):
         if not self.database.insert_new(c, films, row):
             return False
         if state == FilmState.RECEIVED:
-            self._insert_analysis(c, new.film_id, new.model, new.priority, now)
+            self._insert_analysis(c, new, new.model, new.priority, now)
         return True
 
-    def _insert_analysis(self, c: sa.Connection, film_id: str, model: str, priority: int, now: float) -> None:
+    def _insert_analysis(self, c: sa.Connection, film: NewFilm | Film, model: str, priority: int, now: float) -> None:
+        film_id, mode = film.film_id, film.mode
         row = {"analysis_id": analysis_id(film_id, model), "film_id": film_id, "model": model, "priority": priority}
+        row |= {"mode": mode}
         row |= {"state": FilmState.RECEIVED, "run": 1, "attempts": 0, "waits": 0, "enqueued_at": None}
         texts = ("model_version", "model_digest", "reason_code", "reason", "outcome_key", "outcome_digest", "summary")
         self.database.insert_new(c, analyses, row | dict.fromkeys(texts, "") | {"created_at": now, "updated_at": now})
+        make_due(self.database, c, film.study_key, model, mode, now + self._settle_seconds)
 
     def _locked(self, c: sa.Connection, analysis_id: str) -> Mapping[str, Any] | None:
         """An analysis's row, held against other transactions until this one ends."""
@@ -247,9 +283,3 @@ class Journal(Reader):
     def _touch(self, c: sa.Connection, film_id: str, now: float) -> None:
         values = {"revision": films.c.revision + 1, "updated_at": now}
         c.execute(films.update().where(films.c.film_id == film_id).values(**values))
-
-
-def _to_send(result: StoredObject, destination: str, now: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"film_id": result.film_id, "uid": result.uid, "destination": destination, "key": result.key}
-    row |= {"state": DeliveryState.PENDING, "attempts": 0, "next_attempt": now, "claimed_by": "", "claimed_until": 0.0}
-    return row | {"last_error": "", "created_at": now, "updated_at": now}

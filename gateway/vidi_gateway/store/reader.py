@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from vidi.errors import NotFound
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.records import (
+    ACTIVE,
     Analysis,
     Change,
     Delivery,
@@ -21,8 +22,6 @@ from vidi_gateway.store.records import (
     Summary,
 )
 from vidi_gateway.store.schema import analyses, films, objects, outbox
-
-UNFINISHED = (FilmState.RECEIVED, FilmState.PROCESSING)
 
 
 def analysis_id(film_id: str, model: str) -> str:
@@ -127,7 +126,7 @@ class Reader:
     def unfinished_count(self) -> int:
         """Number of analyses that are waiting or being worked on."""
         with self.database.read() as c:
-            query = sa.select(sa.func.count()).select_from(analyses).where(analyses.c.state.in_(UNFINISHED))
+            query = sa.select(sa.func.count()).select_from(analyses).where(analyses.c.state.in_(ACTIVE))
             return int(c.execute(query).scalar_one())
 
     def state_counts(self) -> dict[FilmState, int]:
@@ -158,7 +157,7 @@ class Reader:
         query = objects.select().where(objects.c.analysis_id.in_(ids)).order_by(objects.c.film_id, objects.c.position)
         for row in c.execute(query).mappings():
             line = lines[row["film_id"]]
-            if row["model_digest"] == line.model_digest and line.state == FilmState.DONE:
+            if row["model_digest"] == line.model_digest and line.state == FilmState.DONE and row["retired_at"] is None:
                 deliveries = tuple(sent.get(row["uid"], ())) if row["kind"] != "png" else ()
                 results.setdefault(row["film_id"], []).append(_object(row, deliveries))
         return {f: FilmRecord(film, lines.get(f), tuple(results.get(f, ()))) for f, film in found.items()}

@@ -20,23 +20,52 @@ class FilmState(StrEnum):
 
     RECEIVED = "received"
     PROCESSING = "processing"
+    EXPLAINED = "explained"  # the outcome is stored; results come when its study has settled
     DONE = "done"
     REFUSED = "refused"
     FAILED = "failed"
     QUARANTINED = "quarantined"
+    WITHDRAWN = "withdrawn"
 
     @property
     def final(self) -> bool:
         """Whether nothing more happens by itself."""
-        return self not in (FilmState.RECEIVED, FilmState.PROCESSING)
+        return self not in UNFINISHED
+
+
+#: Waiting for a workflow, or in one.
+ACTIVE = (FilmState.RECEIVED, FilmState.PROCESSING)
+UNFINISHED = (*ACTIVE, FilmState.EXPLAINED)
 
 
 class DeliveryState(StrEnum):
     """Where an object stands with one destination."""
 
     PENDING = "pending"
-    SENT = "sent"
+    SENT = "sent"  # the peer answered Success
+    CONFIRMED = "confirmed"  # the peer said on being asked that it has it: delivered
     DEAD = "dead"
+    CANCELLED = "cancelled"  # retired before it was sent
+
+
+class StudyState(StrEnum):
+    """Where the publication of a study's results stands."""
+
+    WAITING = "waiting"
+    SETTLED = "settled"
+
+
+class Retirement(StrEnum):
+    """Why results are current no more."""
+
+    REPLACED = "replaced"  # the study changed: a film came late, or was analysed again
+    AMENDED = "amended"  # who or what a film shows was corrected, or patients were merged
+    WITHDRAWN = "withdrawn"  # by an operator, or with a model that should not have been used
+    QUALITY = "quality"  # a rejection note, DCM 113001
+    SAFETY = "safety"  # DCM 113037
+    WORKLIST = "worklist"  # DCM 113038
+    RETENTION = "retention"  # DCM 113039
+    REFUSED = "refused"  # the archive rejected our result itself
 
 
 class Verdict(StrEnum):
@@ -44,8 +73,14 @@ class Verdict(StrEnum):
 
     PENDING = "pending"
     DUPLICATE = "duplicate"
+    AMENDED = "amended"  # the same pixels with another identity
     REPLACED = "replaced"  # what was there could not be read, what came can
     QUARANTINED = "quarantined"
+
+
+def mode_of(routing: str) -> str:
+    """Mode of a film's routing (JSON, "" for films that no rule has seen): "live" or "shadow"."""
+    return str(json.loads(routing).get("mode", "live")) if routing else "live"
 
 
 @dataclass(frozen=True)
@@ -61,6 +96,15 @@ class NewFilm:
     model: str
     source: str
     priority: int = PRIORITY_LIVE
+    study_key: str = ""
+    patient_key: str = ""
+    routing: str = ""
+    identity_key: str = ""
+
+    @property
+    def mode(self) -> str:
+        """Whether its results are sent: "live" or "shadow"."""
+        return mode_of(self.routing)
 
 
 @dataclass(frozen=True)
@@ -83,6 +127,17 @@ class Film:
     revision: int
     received_at: float
     updated_at: float
+    study_key: str = ""
+    patient_key: str = ""
+    routing: str = ""
+    identity_key: str = ""
+    withdrawn_at: float | None = None
+    purged_at: float | None = None
+
+    @property
+    def mode(self) -> str:
+        """Whether its results are sent: "live" or "shadow"."""
+        return mode_of(self.routing)
 
 
 @dataclass(frozen=True)
@@ -147,6 +202,12 @@ class Analysis:
     outcome_key: str
     outcome_digest: str
     summary: Summary | None
+    mode: str = ""
+    explained_at: float | None = None
+    superseded_by: str = ""
+    urgency: float = 0.0
+    urgency_reasons: str = ""
+    forgotten: bool = False
 
     @property
     def workflow_id(self) -> str:

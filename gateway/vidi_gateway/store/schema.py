@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
+
+#: SQLite counts in INTEGER only.
+_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _text(name: str, length: int = 64, **options: Any) -> sa.Column[str]:
+    """A short text, "" where there is none; the server fills it in too, for rows that are older than the column."""
+    return sa.Column(name, sa.String(length), nullable=False, default="", server_default="", **options)
+
 
 #: One film: one SOP Instance UID, or a set-aside arrival under a UID that was taken.
 films = sa.Table(
@@ -26,6 +37,12 @@ films = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.Double, nullable=False, index=True),
     sa.Column("updated_at", sa.Double, nullable=False, index=True),
+    _text("study_key", index=True),  # keyed digest of the Study Instance UID; "": it has none
+    _text("patient_key", index=True),  # keyed digest of issuer and Patient ID
+    sa.Column("routing", sa.Text, nullable=False, default="", server_default=""),  # JSON: the rule that took the film
+    _text("identity_key", 255),  # file with the surviving patient's identity, after a merge
+    sa.Column("withdrawn_at", sa.Double, nullable=True),
+    sa.Column("purged_at", sa.Double, nullable=True),  # its bytes were deleted when their time was over
 )
 
 #: One film on one model line: the current result, or the way to it.
@@ -50,7 +67,33 @@ analyses = sa.Table(
     sa.Column("outcome_key", sa.String(255), nullable=False, default=""),
     sa.Column("outcome_digest", sa.String(71), nullable=False, default=""),
     sa.Column("summary", sa.Text, nullable=False, default=""),  # JSON: Summary
+    _text("mode", 8),  # live: results are sent; shadow: they are not
+    sa.Column("explained_at", sa.Double, nullable=True),
+    _text("superseded_by", 71),  # the digest that the model line has now, when it is another one
+    sa.Column("urgency", sa.Double, nullable=False, default=0.0, server_default="0"),  # 0..1, pulls forward only
+    sa.Column("forgotten", sa.Boolean, nullable=False, default=False, server_default=sa.false()),  # by the cache too
+    sa.Column("urgency_reasons", sa.Text, nullable=False, default="", server_default=""),  # JSON: codes
     sa.UniqueConstraint("film_id", "model"),
+)
+
+#: The films of a study on one model line: published together once no film has come for a while, and again on changes.
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("study_key", sa.String(64), primary_key=True),
+    sa.Column("model", sa.String(128), primary_key=True),
+    sa.Column("mode", sa.String(8), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),  # waiting, settled
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),  # publications so far
+    _text("input_digest", 71),  # of what the last publication was made from
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    _text("last_error", 255),
+    _text("claimed_by"),
+    sa.Column("claimed_until", sa.Double, nullable=False, default=0.0),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Index("studies_due", "state", "due_at"),
 )
 
 #: Result objects. A UID always means the same bytes.
@@ -71,13 +114,20 @@ objects = sa.Table(
     sa.Column("class_name", sa.String(128), nullable=False, default=""),
     sa.Column("sign", sa.String(16), nullable=False, default=""),
     sa.Column("created_at", sa.Double, nullable=False),
+    _text("study_key", index=True),
+    _text("model", 128),
+    _text("mode", 8),
+    sa.Column("retired_at", sa.Double, nullable=True),  # no longer a current result
+    _text("retired_reason", 16),  # a RejectionReason
+    sa.Column("noted", sa.Boolean, nullable=False, default=False, server_default=sa.false()),  # rejection note made
+    _text("replaced_by"),  # the report that names this one as its predecessor
 )
 
 #: What is to be sent where.
 outbox = sa.Table(
     "outbox",
     metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
     sa.Column("film_id", sa.String(64), nullable=False, index=True),
     sa.Column("uid", sa.String(64), nullable=False),
     sa.Column("destination", sa.String(64), nullable=False),
@@ -90,6 +140,11 @@ outbox = sa.Table(
     sa.Column("last_error", sa.String(255), nullable=False, default=""),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("updated_at", sa.Double, nullable=False),
+    _text("kind", 8),
+    sa.Column("priority", sa.Integer, nullable=False, default=1, server_default="1"),  # lower goes first
+    sa.Column("sent_at", sa.Double, nullable=True),
+    sa.Column("confirm_by", sa.Double, nullable=True),  # sent, and to be confirmed until then
+    _text("commit_transaction", index=True),
     sa.UniqueConstraint("uid", "destination"),
     sa.Index("outbox_due", "destination", "state", "next_attempt"),
 )
@@ -112,12 +167,91 @@ arrivals = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
     sa.Column("at", sa.Double, nullable=False, index=True),
     sa.Column("event", sa.String(64), nullable=False, index=True),
     sa.Column("film_id", sa.String(64), nullable=False, default=""),
     sa.Column("source", sa.String(128), nullable=False, default=""),
     sa.Column("outcome", sa.String(64), nullable=False, default=""),
+    _text("actor", 128),
+    _text("action", 16),
+    sa.Column("detail", sa.Text, nullable=False, default="", server_default=""),  # JSON
+    _text("chain", 71),  # digest over this record and the one before, under the site key
+    _text("writer"),  # the process whose chain it is
+    sa.Column("exported", sa.Boolean, nullable=False, default=False, server_default=sa.false(), index=True),
+)
+
+#: Rejection notes that name a film, also one that has not come yet.
+rejections = sa.Table(
+    "rejections",
+    metadata,
+    sa.Column("film_id", sa.String(64), primary_key=True),
+    sa.Column("reason", sa.String(16), nullable=False),
+    sa.Column("source", sa.String(128), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+#: Patients that were merged, by the message that said so: a message is obeyed once.
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("message_id", sa.String(128), primary_key=True),
+    sa.Column("prior_key", sa.String(64), nullable=False, index=True),
+    sa.Column("surviving_key", sa.String(64), nullable=False),
+    sa.Column("identity_key", sa.String(255), nullable=False),  # file with the surviving patient's identity
+    sa.Column("films", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+#: Processes that work on films, and when each was last seen alive.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("executor_id", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("heartbeat_at", sa.Double, nullable=False),
+)
+
+#: Switches of the operators.
+controls = sa.Table(
+    "controls",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.String(255), nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("updated_by", sa.String(128), nullable=False),
+)
+
+#: Films fetched from another archive: a list, or what a query found.
+pulls = sa.Table(
+    "pulls",
+    metadata,
+    sa.Column("pull_id", sa.String(64), primary_key=True),
+    sa.Column("display_name", sa.String(128), nullable=False),
+    sa.Column("peer", sa.String(64), nullable=False),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("criteria", sa.Text, nullable=False),  # JSON
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    _text("last_error", 255),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+    sa.Column("updated_at", sa.Double, nullable=False),
+)
+
+#: What a pull fetches, in order.
+pull_items = sa.Table(
+    "pull_items",
+    metadata,
+    sa.Column("pull_id", sa.String(64), sa.ForeignKey("pulls.pull_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("level", sa.String(8), nullable=False),  # study, series, image
+    sa.Column("study_uid", sa.String(64), nullable=False),
+    _text("series_uid"),
+    _text("sop_uid"),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("films", sa.Integer, nullable=False, default=0),
+    _text("last_error", 255),
 )
 
 #: A named list of films.

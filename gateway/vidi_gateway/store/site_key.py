@@ -39,8 +39,22 @@ class SiteKey:
 
     def film_id(self, sop_instance_uid: str, *parts: str) -> str:
         """Return "f" and 31 hex digits. `parts` tell apart films that share a SOP Instance UID (quarantine)."""
-        text = "\0".join((sop_instance_uid, *parts))
-        return "f" + hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:31]
+        return "f" + self._digest(sop_instance_uid, *parts)
+
+    def patient_key(self, issuer: str, patient_id: str) -> str:
+        """Return "p" and 31 hex digits: who a patient is, without saying it."""
+        return "p" + self._digest("patient", issuer, patient_id)
+
+    def study_key(self, study_instance_uid: str, patient_key: str) -> str:
+        """Return "s" and 31 hex digits. Two patients under one Study Instance UID are never one study."""
+        return "s" + self._digest("study", study_instance_uid, patient_key)
+
+    def mac(self, text: str) -> str:
+        """Return a keyed digest of a text, 64 hex digits."""
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def _digest(self, *parts: str) -> str:
+        return self.mac("\0".join(parts))[:31]
 
 
 def _create(path: Path) -> None:
