@@ -1,4 +1,4 @@
-"""The gateway's commands."""
+"""`vidi demo`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
 
     @app.command()
     def demo(

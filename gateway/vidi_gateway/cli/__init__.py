@@ -1,0 +1,19 @@
+"""The gateway's commands: `vidi demo`, and `vidi gateway ...` for operators. Heavy imports stay inside functions."""
+
+from __future__ import annotations
+
+import typer
+
+from vidi_gateway.cli import demo
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    demo.register(app)
+    group = typer.Typer(
+        name="gateway",
+        help="Operate a running gateway and the nodes around it.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.add_typer(group)
