@@ -1,105 +1,107 @@
-"""All objects of one film, from its header, its picture and its outcome."""
+"""All objects of a study, from its films' headers, pictures and outcomes."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from vidi.errors import InvalidInput
-from vidi_gateway.objects import common, parametric_map, secondary_capture, structured_report
-from vidi_gateway.objects.common import BuildOptions
+from vidi_gateway.objects import common, film_picture, parametric_map, secondary_capture, structured_report
+from vidi_gateway.objects.parts import BuildOptions, BuiltObject, FilmPart, NotAnalysed, Predecessor, Withdrawn
+from vidi_gateway.objects.study import study_of
 from vidi_gateway.outcome import FilmOutcome
 
-KINDS = ("sr", "pm", "sc", "png")
 
+def build_study(
+    parts: Sequence[FilmPart],
+    options: BuildOptions,
+    *,
+    not_analysed: Sequence[NotAnalysed] = (),
+    predecessors: Sequence[Predecessor] = (),
+    withdrawn: Sequence[Withdrawn] = (),
+    revision: int = 1,
+    base: bytes | Dataset | None = None,
+) -> list[BuiltObject]:
+    """Build a study's result objects. The same arguments, in any order, always give the same UIDs and bytes.
 
-@dataclass(frozen=True)
-class BuiltObject:
-    """One result object, ready to be stored and sent.
+    The report and the Secondary Capture are of the study: their UIDs derive from everything that is given. Maps and
+    PNGs are of a film: theirs derive from that film's part, the software's version and the device alone, so that a film
+    that comes later leaves them as they are.
 
-    Attributes
+    Parameters
     ----------
-    kind
-        "sr", "pm", "sc" or "png".
-    sop_instance_uid
-        Its UID; the PNG has that of its Secondary Capture.
-    sop_class_uid
-        Empty for the PNG.
-    data
-        A Part 10 file (Explicit VR Little Endian), or a PNG.
-    media_type
-        "application/dicom" or "image/png".
-    class_name, sign
-        Of a Parametric Map: its class, and "favorable" or "glum"; empty otherwise.
-    """
+    parts
+        The analysed films, all of one study and patient; patient and study attributes of the study's objects are those
+        of the latest. None: the report says that results were withdrawn, or that no film was analysed.
+    options
+        What the site decides.
+    not_analysed
+        The study's films that have no result.
+    predecessors
+        Reports that this one takes the place of.
+    withdrawn
+        The study's films whose results were taken back.
+    revision
+        Counts the study's reports from 1.
+    base
+        Without `parts`: an object or header of the study to take patient and study from, such as the retired report.
 
-    kind: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    data: bytes
-    media_type: str
-    class_name: str = ""
-    sign: str = ""
+    Returns
+    -------
+    The objects of `options.kinds`: report, maps by film, class and sign, Secondary Capture, PNG by film. Films come by
+    time of exposure. Without `parts` the report alone.
+
+    Raises
+    ------
+    InvalidInput
+        When parts are of several patients or studies (nothing of one patient may reach another's objects), a film is
+        given twice, a picture does not have two axes, there is nothing to report on, or an option is wrong.
+    """
+    study = study_of(
+        parts,
+        options,
+        not_analysed=not_analysed,
+        predecessors=predecessors,
+        withdrawn=withdrawn,
+        revision=revision,
+        base=base,
+    )
+    maps: dict[int, list[Dataset]] = {}
+    map_objects: list[BuiltObject] = []
+    pngs: list[BuiltObject] = []
+    pictures = {}
+    shown = secondary_capture.pictured(study) if "sc" in options.kinds else []
+    for number, film in enumerate(study.films, start=1):
+        if "pm" in options.kinds:
+            maps[number] = []
+            for c in film.outcome.classes:
+                for sign in parametric_map.SIGNS:
+                    maps[number].append(parametric_map.build(film, c, sign))
+                    map_objects.append(_dicom("pm", maps[number][-1], c.name, sign, film.film_id))
+        if "png" in options.kinds or number in shown:
+            rgb = film_picture.compose(film)
+            if number in shown:
+                pictures[number] = rgb
+            if "png" in options.kinds:
+                data, uid = film_picture.png(rgb), film.uid("png")
+                pngs.append(BuiltObject("png", uid, "", data, "image/png", film_id=film.film_id))
+    objects = [_dicom("sr", structured_report.build(study, maps))] if "sr" in options.kinds else []
+    objects += map_objects
+    if shown:
+        capture = secondary_capture.build(study, secondary_capture.compose(study, pictures))
+        objects.append(_dicom("sc", capture))
+    return objects + pngs
 
 
 def build_all(
     header: Dataset, film: npt.NDArray[np.floating], outcome: FilmOutcome, options: BuildOptions
 ) -> list[BuiltObject]:
-    """Build a film's result objects. The same arguments always give the same UIDs and bytes.
-
-    Parameters
-    ----------
-    header
-        The film's header. Missing and invalid values are left out or left empty; nothing of it reaches a message.
-    film
-        Picture of the film (rows, columns) in 0..1 in display sense, 0 black.
-    outcome
-        What the services said of it.
-    options
-        What the site decides.
-
-    Returns
-    -------
-    The objects of `options.kinds`, in the order report, maps by class and sign, Secondary Capture, PNG.
-
-    Raises
-    ------
-    InvalidInput
-        When the picture does not have two axes, or an option is wrong.
-    """
-    if film.ndim != 2 or 0 in film.shape:
-        raise InvalidInput("the picture of a film must have two axes", field="film")
-    unknown = sorted(set(options.kinds) - set(KINDS))
-    if unknown:
-        raise InvalidInput(f"unknown kinds of objects: {', '.join(unknown)}", field="kinds")
-    picture = np.ascontiguousarray(film, dtype=np.float32)
-    digest = "sha256:" + hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).hexdigest()
-    shared = common.film_of(header, digest, (picture.shape[0], picture.shape[1]), outcome, options)
-
-    maps: list[Dataset] = []
-    map_objects: list[BuiltObject] = []
-    if "pm" in options.kinds:
-        for c in outcome.classes:
-            for sign in parametric_map.SIGNS:
-                maps.append(parametric_map.build(shared, c, sign))
-                map_objects.append(_dicom("pm", maps[-1], c.name, sign))
-    objects = [_dicom("sr", structured_report.build(shared, maps))] if "sr" in options.kinds else []
-    objects += map_objects
-    if "sc" in options.kinds or "png" in options.kinds:
-        rgb = secondary_capture.picture(shared, picture)
-        capture = secondary_capture.build(shared, rgb)
-        if "sc" in options.kinds:
-            objects.append(_dicom("sc", capture))
-        if "png" in options.kinds:
-            uid = str(capture.SOPInstanceUID)
-            objects.append(BuiltObject("png", uid, "", secondary_capture.png(rgb), "image/png"))
-    return objects
+    """Build the objects of a study of one film, see `build_study`."""
+    return build_study([FilmPart("film", header, film, outcome)], options)
 
 
-def _dicom(kind: str, ds: Dataset, class_name: str = "", sign: str = "") -> BuiltObject:
-    data = common.encode(ds)
-    return BuiltObject(kind, str(ds.SOPInstanceUID), str(ds.SOPClassUID), data, "application/dicom", class_name, sign)
+def _dicom(kind: str, ds: Dataset, class_name: str = "", sign: str = "", film_id: str = "") -> BuiltObject:
+    uid, sop_class, data = str(ds.SOPInstanceUID), str(ds.SOPClassUID), common.encode(ds)
+    return BuiltObject(kind, uid, sop_class, data, "application/dicom", class_name, sign, film_id)

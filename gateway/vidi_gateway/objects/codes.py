@@ -53,6 +53,9 @@ MODEL_FAVOURS = _private("MODEL_FAVOURS", "Model favours its class")
 MODEL_CLASS = _private("MODEL_CLASS", "Model class")
 NAMED_AFTER = _private("NAMED_AFTER", "Concept that the model class is named after")
 WARNING = _private("WARNING", "Warning to the reader")
+URGENCY = _private("URGENCY", "Reading order, urgency 0 to 1")
+URGENCY_REASON = _private("URGENCY_REASON", "Reason of urgency in the reading order")
+WITHDRAWAL_REASON = _private("WITHDRAWAL_REASON", "Reason why results were withdrawn")
 SIGN = _private("SIGN", "Sign of attribution")
 FAVORABLE = _private("FAVORABLE", "Favorable: spoke for the model class")
 GLUM = _private("GLUM", "Glum: spoke against the model class")
@@ -95,7 +98,7 @@ def concept(code: Code) -> CodedConcept:
 
 
 def warning(note_code: str) -> CodedConcept:
-    """Return the private code of a warning, such as OUT_OF_POPULATION."""
+    """Return the private code of a warning or of a reason, such as OUT_OF_POPULATION."""
     value = re.sub(r"[^A-Z0-9_]+", "_", note_code.upper()).strip("_") or "UNSPECIFIED"
     return _private(value[:64], short(value.replace("_", " ").capitalize()))
 

@@ -1,4 +1,4 @@
-"""Who and what a film is, as one digest."""
+"""Who and what a film is, and whether two films are of one patient."""
 
 from __future__ import annotations
 
@@ -35,8 +35,27 @@ def identity_digest(header: Dataset) -> str:
     header
         The film's header, however sloppy.
     """
-    values = []
-    for keyword in _IDENTITY:
-        value = unicodedata.normalize("NFC", source.text(header, keyword))
-        values.append(value.rstrip("^= ") if keyword == "PatientName" else value)
-    return uids.digest_of("identity-1", *values)
+    return uids.digest_of("identity-1", *(_value(header, keyword) for keyword in _IDENTITY))
+
+
+def same_patient(one: Dataset, other: Dataset) -> bool:
+    """Whether two headers may stand in one object: nothing says that their patients are two.
+
+    The Patient ID must be the same, or missing in both. Its issuer, the birth date and the name (its alphabetic part,
+    without regard to case and missing components) must be the same where both headers have them. The sex does not
+    count: it is corrected, and not rarely "O".
+    """
+    if _value(one, "PatientID") != _value(other, "PatientID"):
+        return False
+    for keyword in ("IssuerOfPatientID", "PatientBirthDate", "PatientName"):
+        values = [_value(header, keyword) for header in (one, other)]
+        if keyword == "PatientName":
+            values = [value.split("=")[0].rstrip("^ ").casefold() for value in values]
+        if all(values) and values[0] != values[1]:
+            return False
+    return True
+
+
+def _value(header: Dataset, keyword: str) -> str:
+    value = unicodedata.normalize("NFC", source.text(header, keyword))
+    return value.rstrip("^= ") if keyword == "PatientName" else value

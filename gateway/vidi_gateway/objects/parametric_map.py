@@ -23,7 +23,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ParametricMapStorage
 
 from vidi_gateway.objects import codes, common
-from vidi_gateway.objects.common import Film
+from vidi_gateway.objects.film import Film
 from vidi_gateway.outcome import ClassOutcome
 
 Sign = Literal["favorable", "glum"]
@@ -42,10 +42,11 @@ def build(film: Film, outcome: ClassOutcome, sign: Sign) -> Dataset:
     name = codes.printable(outcome.name)
     values = stored_values(outcome.map, sign)
     number = _FIRST_SERIES + 2 * film.outcome.classes.index(outcome) + SIGNS.index(sign)
-    title = f"ViDi {codes.short(name, 32)}: {sign} map"
+    title = f"ViDi {codes.short(name, 28)}: {sign} map{_which(film)}"
     ds = common.new_object(
         film, ParametricMapStorage, "pm", (str(outcome.index), outcome.name, sign), "OT", number, title
     )
+    common.put_provenance(ds, [film.outcome.explanation_key], [film.outcome.model.digest])
     block = ds.private_block(common.PRIVATE_GROUP, common.PRIVATE_CREATOR)
     block.add_new(common.P_CLASS, "UC", name)
     block.add_new(common.P_SIGN, "CS", sign.upper())
@@ -99,6 +100,13 @@ def content_label(outcome: ClassOutcome, sign: Sign) -> str:
     value = codes.of_class(outcome).value.upper().removeprefix("CLASS_")
     slug = "".join(c if c.isalnum() and c.isascii() else "_" for c in value)
     return slug[:11] + ("_FAV" if sign == "favorable" else "_GLUM")
+
+
+def _which(film: Film) -> str:
+    """Return what tells the film apart from others of its study in a list of series: view and time of exposure."""
+    clock = f"{film.acquired[8:10]}:{film.acquired[10:12]}" if film.acquired else ""
+    said = " ".join(word for word in (film.view, clock) if word)
+    return f", {said}" if said else ""
 
 
 def _qualification(film: Film) -> str:

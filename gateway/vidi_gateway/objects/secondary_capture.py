@@ -1,62 +1,89 @@
-"""Secondary Capture (PS3.3 A.8): the film and its maps as one RGB picture, which every viewer shows."""
+"""Secondary Capture (PS3.3 A.8): a study's films and their maps as one RGB picture, which every viewer shows.
+
+Every analysed film that no other one repeats is pictured, the latest first, up to `montage.MOST_FILMS`; the others are
+named, and so are films without a result. For one film it is that film's picture.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from vidi.imaging import overlay
-from vidi_gateway.objects import codes, common
-from vidi_gateway.objects.common import Film
+from vidi.imaging.canvas import RGB
+from vidi_gateway.objects import codes, common, statements
+from vidi_gateway.objects.film import Film
+from vidi_gateway.objects.montage import MOST_FILMS, montage
+from vidi_gateway.objects.study import Study
 
 _SERIES = common.FIRST_SERIES_NUMBER + 1
-RGB = npt.NDArray[np.uint8]
 
 
-def picture(film: Film, pixels: npt.NDArray[np.float32]) -> RGB:
-    """Compose the picture (rows, columns, 3), uint8: the film, favorable and glum overlay of every class, and a legend.
+def compose(study: Study, pictures: dict[int, RGB]) -> RGB:
+    """Compose the study's picture (rows, columns, 3), uint8. No value of a header stands in it but the view.
 
-    No value of the header stands in it.
+    Parameters
+    ----------
+    pictures
+        Pictures of the films that `pictured` names, by the film's number.
     """
-    outcome, model = film.outcome, film.outcome.model
-    return overlay.compose(
-        pixels,
-        [(codes.printable(c.name), c.probability, c.map) for c in outcome.classes],
-        scale=model.map_scale,
-        grid_to_film=outcome.map_to_film,
-        title=_title(film),
-        watermark=_watermark(film),
-        side_labels=_sides(film.orientation),
-        calibrated=model.calibrated,
-    )
+    shown = pictured(study)
+    head = _head(study)
+    remarks: list[str] = []
+    for s in statements.of_study(study):
+        if s.caption:
+            (remarks if s.warnings else head).append(s.caption)
+    for exposure in study.exposures:
+        captions = [s.caption for s in statements.of_exposure(study, exposure) if s.caption]
+        if exposure.repeated_by:
+            remarks += [f"Not pictured: {caption}." for caption in captions]
+        else:
+            subject = study.name(exposure) if len(study.exposures) > 1 else "The film"
+            remarks += [f"{subject}: {caption}." for caption in captions]
+    omitted = sorted(e.number for e in study.current[MOST_FILMS:])
+    if omitted:
+        numbers = ", ".join(map(str, omitted))
+        remarks.append(f"Not pictured for want of room, see the report: film {numbers}.")
+    named = [(study.name(study.exposures[i]), pictures[number]) for i, number in enumerate(shown)]
+    return montage(named, [codes.printable(t) for t in head], [codes.printable(t) for t in remarks])
 
 
-def build(film: Film, rgb: RGB) -> Dataset:
+def pictured(study: Study) -> list[int]:
+    """Return the numbers of the films that are pictured, in their order."""
+    return [e.number for e in study.current[:MOST_FILMS]]
+
+
+def build(study: Study, rgb: RGB) -> Dataset:
     """Wrap the picture in a Secondary Capture."""
+    films = [e.film for e in study.current[:MOST_FILMS]]
     digest = hashlib.sha256(rgb.tobytes()).hexdigest()
     title = "ViDi overlay, not for diagnosis"
-    ds = common.new_object(film, SecondaryCaptureImageStorage, "sc", (digest,), "OT", _SERIES, title)
+    ds = common.new_object(study, SecondaryCaptureImageStorage, "sc", (digest,), "OT", _SERIES, title)
+    outcomes = [film.outcome for film in films]
+    common.put_provenance(ds, [o.explanation_key for o in outcomes], [o.model.digest for o in outcomes])
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.BurnedInAnnotation = "NO"
-    ds.update(film.lossy)
-    ds.PatientOrientation = list(film.orientation) if film.orientation else ""
+    ds.update(_lossy(films))
+    orientations = {film.orientation for film in films}
+    common_orientation = films[0].orientation if len(orientations) == 1 else None
+    ds.PatientOrientation = list(common_orientation) if common_orientation else ""
     ds.BodyPartExamined = "CHEST"
     ds.ImageComments = common.NOT_FOR_DIAGNOSIS
     ds.DerivationDescription = codes.short(
         f"Display layer: {overlay.RECIPE}. The exact maps are in the Parametric Maps.", 1024
     )
     ds.DerivationCodeSequence = [codes.DEEP_SHAP]
-    if film.source.referable:
-        item = film.source.reference()
-        item.PurposeOfReferenceCodeSequence = [codes.SOURCE_IMAGE_FOR_PROCESSING]
-        ds.SourceImageSequence = [item]
+    sources = []
+    for film in films:
+        if film.source.referable:
+            item = film.source.reference()
+            item.PurposeOfReferenceCodeSequence = [codes.SOURCE_IMAGE_FOR_PROCESSING]
+            sources.append(item)
+    if sources:
+        ds.SourceImageSequence = sources
     ds.SamplesPerPixel = 3
     ds.PhotometricInterpretation = "RGB"
     ds.PlanarConfiguration = 0
@@ -70,35 +97,20 @@ def build(film: Film, rgb: RGB) -> Dataset:
     return ds
 
 
-def _title(film: Film) -> list[str]:
-    outcome, model = film.outcome, film.outcome.model
-    top = outcome.favoured
-    calibration = "calibrated" if model.calibrated else "not calibrated"
-    lines = [
-        f"ViDi {film.options.software_version}, model {model.name} {model.version}, {model.digest[:19]}",
-        f"Model favours its class '{top.name}': {top.probability:.2f} ({calibration})",
+def _head(study: Study) -> list[str]:
+    if len(study.exposures) == 1:
+        return []
+    return [
+        f"ViDi {study.options.software_version}: {len(study.exposures)} films of one study, the latest first. "
+        "Not for diagnosis. A radiologist decides."
     ]
-    if model.content_qualification.upper() != "PRODUCT":
-        lines.append("RESEARCH: not cleared for clinical use.")
-    lines += [f"{n.code}: {n.message}" for n in outcome.notes]
-    return [codes.printable(line) for line in lines]
 
 
-def _watermark(film: Film) -> str:
-    """Return what must be seen across the picture: that the film is outside the intended use."""
-    return "OUTSIDE INTENDED USE" if film.outcome.out_of_population else ""
+def _lossy(films: list[Film]) -> Dataset:
+    """Return what is said of lossy compression: of the film that lost most."""
 
+    def lost(film: Film) -> tuple[bool, float]:
+        ratio = film.lossy.get("LossyImageCompressionRatio", 1.0)
+        return film.lossy.LossyImageCompression == "01", float(ratio if isinstance(ratio, str | float) else max(ratio))
 
-def _sides(orientation: tuple[str, str] | None) -> tuple[str, str]:
-    """Return what the picture's left and right are: the patient's sides where the header says so, else the image's."""
-    if orientation is not None and orientation[0][0] in "RL":
-        towards = orientation[0][0]
-        return ("R", "L") if towards == "L" else ("L", "R")
-    return ("image-left", "image-right")
-
-
-def png(rgb: RGB) -> bytes:
-    """Return the picture as PNG, without metadata."""
-    buffer = io.BytesIO()
-    Image.fromarray(rgb, mode="RGB").save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
+    return max(films, key=lost).lossy

@@ -72,7 +72,11 @@ def code_string(header: Dataset, keyword: str, allowed: Sequence[str]) -> str:
 
 def day(header: Dataset, keyword: str) -> str:
     """Return a date as YYYYMMDD, else "". The retired form YYYY.MM.DD is converted."""
-    value = text(header, keyword)
+    return valid_day(text(header, keyword))
+
+
+def valid_day(value: str) -> str:
+    """Return a text as a date, see `day`."""
     match = re.fullmatch(r"(\d{4})[.]?(\d{2})[.]?(\d{2})", value, re.ASCII)
     if not match:
         return ""
@@ -85,7 +89,12 @@ def day(header: Dataset, keyword: str) -> str:
 
 def time_of_day(header: Dataset, keyword: str) -> str:
     """Return a time as HH[MM[SS[.F]]], else "". The retired form HH:MM:SS is converted."""
-    value = text(header, keyword).replace(":", "")
+    return valid_time(text(header, keyword))
+
+
+def valid_time(value: str) -> str:
+    """Return a text as a time of day, see `time_of_day`."""
+    value = value.replace(":", "")
     match = re.fullmatch(r"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d|60)(?:\.\d{1,6})?)?)?", value, re.ASCII)
     return value if match else ""
 

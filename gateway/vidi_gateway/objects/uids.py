@@ -16,7 +16,7 @@ from pydicom.uid import UID
 ROOT = "2.25."
 """Prefix of all of ViDi's UIDs."""
 
-BUILDER_VERSION = "1"
+BUILDER_VERSION = "2"
 """Version of the object builder: raised with every change of the bytes that it writes."""
 
 
