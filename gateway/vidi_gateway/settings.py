@@ -7,72 +7,18 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from vidi.settings import LOOPBACK, MIB, ServiceSettings
+from vidi_gateway.hl7.settings import Hl7Settings
+from vidi_gateway.nodes import AE_TITLE, Archive, Destination, ObjectKind, Peer, RemoteNode, checked_ae_title
+from vidi_gateway.tls import ServerTls
 
-#: DICOM application entity title (PS3.5 section 6.2, VR AE): up to 16 printable characters, no backslash.
-AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
-
-ObjectKind = Literal["sr", "sc", "pm"]
-
-
-class Peer(BaseModel):
-    """Somebody who may open associations: a calling AE title at a host; "*" stands for any."""
-
-    model_config = ConfigDict(frozen=True)
-
-    ae_title: str
-    host: str
-
-    @classmethod
-    def parse(cls, text: str) -> Peer:
-        """Read "AET@host".
-
-        Raises
-        ------
-        ValueError
-            When a part is missing or not an AE title.
-        """
-        title, at, host = text.strip().rpartition("@")
-        if not at or not host or (title != "*" and not AE_TITLE.fullmatch(title)):
-            raise ValueError(f"{text!r}: a peer is written AET@host, such as PACS@10.0.0.5, *@127.0.0.1 or PACS@*")
-        return cls(ae_title=title, host=host)
-
-    def admits(self, ae_title: str, host: str) -> bool:
-        """Whether an association from this AE title and address is this peer's."""
-        return self.ae_title in ("*", ae_title) and self.host in ("*", host)
+__all__ = ["AE_TITLE", "Archive", "Destination", "GatewaySettings", "ObjectKind", "Peer", "RemoteNode"]
 
 
-class Destination(BaseModel):
-    """A storage SCP that receives results.
-
-    Attributes
-    ----------
-    name
-        Stable name: the outbox knows the destination by it.
-    ae_title, host, port
-        Where to connect, and as whom it is called.
-    kinds
-        Result objects that it gets: "sr" (structured report), "sc" (Secondary Capture), "pm" (Parametric Maps).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern="^[A-Za-z0-9._-]{1,64}$")
-    ae_title: str
-    host: str
-    port: int = Field(ge=1, le=65535)
-    kinds: tuple[ObjectKind, ...] = ("sr", "sc")
-
-    @field_validator("ae_title")
-    @classmethod
-    def _ae_title(cls, value: str) -> str:
-        return _checked_ae_title(value)
-
-
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(Hl7Settings, ServiceSettings):
     """Settings of `vidi serve gateway` and `vidi serve worker`.
 
     A gateway takes films in (DIMSE, gRPC, HTTP), a worker processes and delivers them; `role` all does both in one
@@ -120,6 +66,22 @@ class GatewaySettings(ServiceSettings):
     http_host: str = Field(default=LOOPBACK, description="Address that the HTTP server listens on.")
     http_port: int = Field(default=8080, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: none.")
 
+    dimse_tls_port: int = Field(
+        default=-1, ge=-1, le=65535, description="Port of the DICOM node with TLS (2762 by custom); -1: none."
+    )
+    dimse_tls_certificate: Path | None = Field(default=None, description="Its certificate with chain, a PEM file.")
+    dimse_tls_key: Path | None = Field(default=None, description="Its private key, a PEM file.")
+    dimse_tls_ca: Path | None = Field(
+        default=None,
+        description="Authorities of client certificates, a PEM file: when set, only peers with one are admitted.",
+    )
+    tls_handshake_timeout: float = Field(default=10.0, gt=0, description="Seconds for a peer's TLS handshake.")
+    http_tls_certificate: Path | None = Field(default=None, description="Certificate: the HTTP server speaks TLS only.")
+    http_tls_key: Path | None = Field(default=None, description="Its private key, a PEM file.")
+    http_tls_ca: Path | None = Field(
+        default=None, description="Authorities of client certificates: when set, everybody needs one."
+    )
+
     max_receive_bytes: int = Field(
         default=65 * MIB, ge=0, description="Largest gRPC message taken: a film and what it is wrapped in."
     )
@@ -131,7 +93,24 @@ class GatewaySettings(ServiceSettings):
         description="Films outside a model's intended use: refuse, or process with a warning and watermark.",
     )
 
-    concurrency: int = Field(default=2, ge=1, le=256, description="Films worked on at a time by this worker.")
+    settle_seconds: float = Field(
+        default=10.0, ge=0, description="A study's results are published so long after its last film came."
+    )
+    study_patience_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        description="How long a study waits for a film that is still worked on; then it is published, and says so.",
+    )
+    rules_file: Path | None = Field(
+        default=None, description="Rules of the site, a TOML file (docs/rules.md); none: all films, live, everywhere."
+    )
+    source_silence_hours: float = Field(
+        default=0.0, ge=0, description="Hours without a film after which the status names a source; 0: never."
+    )
+
+    concurrency: int = Field(
+        default=2, ge=0, le=256, description="Films worked on at a time by this worker; 0: films are kept, and wait."
+    )
     patience_seconds: float = Field(
         default=86_400.0,
         gt=0,
@@ -143,6 +122,10 @@ class GatewaySettings(ServiceSettings):
         description="Starts of a film's workflow, restarts included, before it counts as failed.",
     )
     retry_cap_seconds: float = Field(default=60.0, gt=0, description="Longest pause between two attempts at a service.")
+    heartbeat_seconds: float = Field(default=5.0, gt=0, description="How often a worker says that it is alive.")
+    worker_lost_seconds: float = Field(
+        default=60.0, gt=0, description="Silence after which others take over a worker's films."
+    )
     sweep_seconds: float = Field(
         default=15.0, gt=0, description="How often films without a live workflow are looked for."
     )
@@ -154,6 +137,15 @@ class GatewaySettings(ServiceSettings):
     delivery_cap_seconds: float = Field(
         default=300.0, gt=0, description="Longest pause between two attempts at a destination."
     )
+    confirm_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="How long a destination that acknowledged an object may deny having it, before it is sent again.",
+    )
+    confirm_attempts: int = Field(
+        default=5, ge=1, description="Times that an object is acknowledged and denied before it is set aside."
+    )
+    archives: tuple[Archive, ...] = Field(default=(), description="Where films are fetched from, as a JSON list.")
 
     @field_validator("allowed_peers", mode="before")
     @classmethod
@@ -165,18 +157,25 @@ class GatewaySettings(ServiceSettings):
     @field_validator("ae_title")
     @classmethod
     def _ae_title(cls, value: str) -> str:
-        return _checked_ae_title(value)
+        return checked_ae_title(value)
 
     @field_validator("ae_models")
     @classmethod
     def _ae_models(cls, value: dict[str, str]) -> dict[str, str]:
-        return {_checked_ae_title(title): model for title, model in value.items()}
+        return {checked_ae_title(title): model for title, model in value.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> GatewaySettings:
-        names = [d.name for d in self.destinations]
-        if len(set(names)) != len(names):
-            raise ValueError("two destinations share a name")
+        for kind, names in (
+            ("destinations", [d.name for d in self.destinations]),
+            ("archives", [a.name for a in self.archives]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {kind} share a name")
+        if self.dimse_tls_port >= 0 and not self.dimse_tls:
+            raise ValueError("a DICOM node with TLS needs VIDI_DIMSE_TLS_CERTIFICATE and VIDI_DIMSE_TLS_KEY")
+        if bool(self.http_tls_certificate) != bool(self.http_tls_key) or (self.http_tls_ca and not self.http_tls_key):
+            raise ValueError("HTTP with TLS needs VIDI_HTTP_TLS_CERTIFICATE and VIDI_HTTP_TLS_KEY")
         if self.role != "all" and self.embedded_database:
             raise ValueError("a gateway and workers of their own need VIDI_DATABASE_URL: SQLite is for one process")
         return self
@@ -201,6 +200,20 @@ class GatewaySettings(ServiceSettings):
         return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", self.database_url)
 
     @property
+    def dimse_tls(self) -> ServerTls | None:
+        """TLS of the DICOM node."""
+        if not (self.dimse_tls_certificate and self.dimse_tls_key):
+            return None
+        return ServerTls(self.dimse_tls_certificate, self.dimse_tls_key, self.dimse_tls_ca)
+
+    @property
+    def http_tls(self) -> ServerTls | None:
+        """TLS of the HTTP server."""
+        if not (self.http_tls_certificate and self.http_tls_key):
+            return None
+        return ServerTls(self.http_tls_certificate, self.http_tls_key, self.http_tls_ca)
+
+    @property
     def worker_id(self) -> str:
         """Name under which this process's unfinished workflows are found again after a restart."""
         if self.executor_id:
@@ -216,10 +229,3 @@ class GatewaySettings(ServiceSettings):
     def site_key_path(self) -> Path:
         """The key that film ids are made with; shared by all processes of a site."""
         return self.data_dir / "site.key"
-
-
-def _checked_ae_title(value: str) -> str:
-    title = value.strip()
-    if not AE_TITLE.fullmatch(title):
-        raise ValueError(f"{value!r} is no AE title: up to 16 printable ASCII characters without backslash")
-    return title

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import evt
-from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from vidi.errors import PreconditionFailed, Unavailable
+from vidi_gateway.dimse.address import Address
+from vidi_gateway.dimse.association import Associations
+
+__all__ = ["MAX_CONTEXTS", "Address", "Outcome", "Sender", "Sent", "echo", "judge"]
 
 #: PS3.8 section 9.3.2: presentation context ids are odd and at most 255.
 MAX_CONTEXTS = 128
@@ -22,6 +27,8 @@ _WARNINGS = (0xB000, 0xB006, 0xB007)
 #: The peer has this UID already; ours always means the same bytes.
 _DUPLICATE = 0x0111
 _PERMANENT = (0x0105, 0x0106, 0x0117, 0x0122, 0x0124, 0x0210, 0x0211, 0x0212)
+#: An object was on its way, and no answer came.
+UNANSWERED = ("ASSOCIATION_LOST", "NO_ANSWER")
 
 
 class Outcome(StrEnum):
@@ -30,6 +37,7 @@ class Outcome(StrEnum):
     SENT = "sent"
     RETRY = "retry"
     PERMANENT = "permanent"
+    HELD = "held"  # not tried: we were told not to
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,10 @@ class Sent:
     status: int | None = None
     error: str = ""
 
-
-@dataclass(frozen=True)
-class Address:
-    """A storage SCP: where it listens, how it is called, and who we are to it."""
-
-    host: str
-    port: int
-    called_ae: str
-    calling_ae: str = "VIDI"
-    timeout: float = 60.0
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether the peer may have the object: it said so, or its answer was lost."""
+        return self.outcome is Outcome.SENT or self.error in UNANSWERED
 
 
 def judge(status: int) -> Outcome:
@@ -65,13 +67,17 @@ def judge(status: int) -> Outcome:
 
 
 class Sender:
-    """Sends; and lets go of what hangs, which pynetdicom's own threads would keep the process alive for."""
+    """Sends; and lets go of what hangs."""
 
     def __init__(self) -> None:
-        self._live: set[Any] = set()
+        self._associations = Associations()
 
     def send(
-        self, objects: Sequence[bytes], address: Address, on_sent: Callable[[int, Sent], None] | None = None
+        self,
+        objects: Sequence[bytes],
+        address: Address,
+        on_sent: Callable[[int, Sent], None] | None = None,
+        may_send: Callable[[int], bool] | None = None,
     ) -> list[Sent]:
         """Send Part 10 files over as few associations as presentation contexts allow. Blocking.
 
@@ -83,6 +89,8 @@ class Sender:
             Where to.
         on_sent
             Called with the index and fate of each object as it is known.
+        may_send
+            Asked with the index just before each object is sent; False leaves it out (HELD).
 
         Returns
         -------
@@ -102,13 +110,12 @@ class Sender:
                 on_sent(index, fate)
 
         for group in _groups(datasets):
-            self._send_group(datasets, group, address, settle)
+            self._send_group(datasets, group, address, settle, may_send or (lambda _: True))
         return [fates[i] for i in range(len(datasets))]
 
     def abandon(self) -> None:
         """Drop all associations under way, without a word to the peers."""
-        for association in list(self._live):
-            association.dul.kill_dul()
+        self._associations.abandon()
 
     def _send_group(
         self,
@@ -116,49 +123,30 @@ class Sender:
         group: Sequence[int],
         address: Address,
         settle: Callable[[int, Sent], None],
+        may_send: Callable[[int], bool],
     ) -> None:
-        ae = _entity(address)
-        for sop_class, syntaxes in sorted(_contexts([datasets[i] for i in group])):
-            ae.requested_contexts = [*ae.requested_contexts, build_context(sop_class, list(syntaxes))]
-        opened: list[Any] = []
-
-        def remember(event: evt.Event) -> None:
-            opened.append(event.assoc)
-            self._live.add(event.assoc)
-
-        handlers: list[Any] = [(evt.EVT_CONN_OPEN, remember)]
-        association = ae.associate(address.host, address.port, ae_title=address.called_ae, evt_handlers=handlers)
+        contexts = [build_context(c, list(s)) for c, s in sorted(_contexts([datasets[i] for i in group]))]
+        left = list(group)
         try:
-            error = _not_established(association)
-            for index in group:
-                ds = datasets[index]
-                failed = replace(error, sop_instance_uid=str(ds.SOPInstanceUID)) if error else None
-                settle(index, failed or _send_one(association, ds))
-            if association.is_established:
-                association.release()
-        finally:
-            self._live.difference_update(opened)
+            with self._associations.open(address, contexts) as association:
+                while left:
+                    index = left[0]
+                    uid = str(datasets[index].SOPInstanceUID)
+                    fate = _send_one(association, datasets[index]) if may_send(index) else Sent(uid, Outcome.HELD)
+                    settle(left.pop(0), fate)
+        except (Unavailable, PreconditionFailed) as e:
+            outcome = Outcome.PERMANENT if e.reason == "SOP_CLASS_NOT_ACCEPTED" else Outcome.RETRY
+            for index in left:
+                settle(index, Sent(str(datasets[index].SOPInstanceUID), outcome, None, e.reason))
 
 
 def echo(address: Address) -> bool:
     """Whether a C-ECHO to the address succeeds. Blocking."""
-    ae = _entity(address)
-    ae.add_requested_context("1.2.840.10008.1.1")
-    association = ae.associate(address.host, address.port, ae_title=address.called_ae)
     try:
-        return bool(association.is_established and association.send_c_echo().get("Status") == 0)
-    finally:
-        if association.is_established:
-            association.release()
-
-
-def _not_established(association: Any) -> Sent | None:
-    """Why there is no association, None when there is one."""
-    if association.is_established:
-        return None
-    if association.rejected_contexts and not association.accepted_contexts:
-        return Sent("", Outcome.PERMANENT, None, "SOP_CLASS_NOT_ACCEPTED")
-    return Sent("", Outcome.RETRY, None, "ASSOCIATION_REJECTED" if association.is_rejected else "NO_ASSOCIATION")
+        with Associations().open(address, [build_context(Verification)]) as association:
+            return bool(association.send_c_echo().get("Status") == 0)
+    except (Unavailable, PreconditionFailed):
+        return False
 
 
 def _send_one(association: Any, ds: Dataset) -> Sent:
@@ -174,13 +162,6 @@ def _send_one(association: Any, ds: Dataset) -> Sent:
     status = int(answer.Status)
     outcome = judge(status)
     return Sent(uid, outcome, status, "" if outcome is Outcome.SENT else f"STATUS_{status:04X}")
-
-
-def _entity(address: Address) -> ApplicationEntity:
-    ae = ApplicationEntity(address.calling_ae)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = address.timeout
-    ae.connection_timeout = min(address.timeout, 10.0)
-    return ae
 
 
 def _context(ds: Dataset) -> tuple[str, tuple[str, ...]]:
