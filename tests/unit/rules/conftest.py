@@ -39,10 +39,10 @@ def header(film: bytes) -> Callable[..., Dataset]:
         usual: dict[str, Any] = {
             "Modality": "DX",
             "ViewPosition": "PA",
-            "BodyPartExamined": "CHEST",
             "PatientAge": "054Y",
         }
-        usual |= {"StationName": "ROOM1", "InstitutionName": "Hôpital du Lac", "Manufacturer": "ACME Imaging"}
+        usual |= {"BodyPartExamined": "CHEST", "StationName": "ROOM1"}
+        usual |= {"InstitutionName": "Hôpital du Lac", "Manufacturer": "ACME Imaging"}
         usual |= {"SeriesDescription": "Thorax p.a.", "StudyDescription": "", "QualityControlSubject": None}
         for keyword, value in (usual | changes).items():
             if value is None:
