@@ -12,7 +12,6 @@ from pydantic_settings import NoDecode
 
 from vidi.settings import LOOPBACK, MIB, ServiceSettings
 from vidi_gateway.hl7.settings import Hl7Settings
-from vidi_gateway.hl7.settings import Hl7Settings
 from vidi_gateway.nodes import AE_TITLE, Archive, Destination, ObjectKind, Peer, RemoteNode, checked_ae_title
 from vidi_gateway.tls import ServerTls
 
