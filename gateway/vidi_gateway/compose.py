@@ -21,16 +21,22 @@ from vidi_gateway.pipeline.decoder import Decoder
 from vidi_gateway.pipeline.delivery import Delivery
 from vidi_gateway.pipeline.feeder import Feeder
 from vidi_gateway.pipeline.intake import Intake
+from vidi_gateway.pipeline.publisher import Publisher
 from vidi_gateway.pipeline.steps import Steps
+from vidi_gateway.pipeline.workers import Heartbeat
 from vidi_gateway.pipeline.workflow import Workflows
+from vidi_gateway.rules import Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.files import FileStore
 from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.site_key import SiteKey
+from vidi_gateway.store.studies import Studies
+from vidi_gateway.store.workers import Workers
 from vidi_gateway.threads import Threads
 
 
@@ -44,10 +50,14 @@ class Gateway:
         As given.
     films
         The application layer: films in, results out.
-    journal, arrivals, outbox, audit
+    rules
+        Of the site.
+    journal, arrivals, lifecycle, outbox, audit
         The journal's tables.
     store
         Films and results.
+    site_key
+        Makes film ids and other keyed digests.
     services
         Classifier and explainer.
     changes
@@ -61,12 +71,15 @@ class Gateway:
     """
 
     settings: GatewaySettings
+    rules: Rules
     films: Films
     journal: Journal
     arrivals: Arrivals
+    lifecycle: Lifecycle
     outbox: Outbox
     audit: Audit
     store: FileStore
+    site_key: SiteKey
     services: Services
     changes: Changes
     threads: Threads
@@ -101,7 +114,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         database = Database(settings.journal_url)
         stack.callback(database.close)
         await threads.run(database.create_schema)
-        journal, audit = Journal(database), Audit(database)
+        journal, audit = Journal(database, settings.settle_seconds), Audit(database)
+        lifecycle = Lifecycle(journal, settings.settle_seconds)
+        rules = await threads.run(Rules.load, settings.rules_file, settings)
         arrivals, outbox = Arrivals(journal), Outbox(database, settings.worker_id)
         store = FileStore(settings.data_dir / "files")
         site_key = await threads.run(SiteKey.open, settings.site_key_path)
@@ -111,8 +126,10 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(changes.close)
         intake = Intake(
             settings,
+            rules=rules,
             journal=journal,
             arrivals=arrivals,
+            lifecycle=lifecycle,
             audit=audit,
             store=store,
             site_key=site_key,
@@ -129,9 +146,23 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             changes=changes,
             threads=threads,
         )
-        opened = Gateway(settings, films, journal, arrivals, outbox, audit, store, services, changes, threads)
-        if settings.role != "front":
-            await stack.enter_async_context(_worker(opened, site_key))
+        opened = Gateway(
+            settings=settings,
+            rules=rules,
+            films=films,
+            journal=journal,
+            arrivals=arrivals,
+            lifecycle=lifecycle,
+            outbox=outbox,
+            audit=audit,
+            store=store,
+            site_key=site_key,
+            services=services,
+            changes=changes,
+            threads=threads,
+        )
+        if settings.role != "front" and settings.concurrency:
+            await stack.enter_async_context(_worker(opened))
         if settings.role != "worker" and settings.dimse_port >= 0:
             opened.node = Node(settings, intake, audit)
             try:
@@ -145,7 +176,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
 
 
 @asynccontextmanager
-async def _worker(parts: Gateway, site_key: SiteKey) -> AsyncIterator[None]:
+async def _worker(parts: Gateway) -> AsyncIterator[None]:
     """Process and deliver."""
     settings, journal, store, threads = parts.settings, parts.journal, parts.store, parts.threads
     async with AsyncExitStack() as stack:
@@ -158,18 +189,45 @@ async def _worker(parts: Gateway, site_key: SiteKey) -> AsyncIterator[None]:
             store=store,
             services=parts.services,
             decoder=decoder,
+            rules=parts.rules,
+            site_key=parts.site_key,
             threads=threads,
             on_change=parts.changes.notify,
         )
         workflows = Workflows(settings, steps, journal, threads)
         await workflows.open()
         stack.push_async_callback(workflows.close, settings.drain_seconds)
+        heartbeat = Heartbeat(settings, Workers(journal.database), workflows, threads)
+        await heartbeat.start()
+        stack.push_async_callback(heartbeat.close)
         comparer = Comparer(
-            journal, parts.arrivals, parts.audit, store, decoder, site_key, threads, parts.changes.notify
+            journal,
+            parts.arrivals,
+            parts.lifecycle,
+            parts.rules,
+            parts.audit,
+            store,
+            decoder,
+            parts.site_key,
+            threads,
+            parts.changes.notify,
         )
         feeder = Feeder(settings, journal, workflows, parts.arrivals, comparer, parts.changes, threads)
         feeder.start()
         stack.push_async_callback(feeder.close)
+        publisher = Publisher(
+            settings,
+            studies=Studies(journal, settings.worker_id, patience_seconds=settings.study_patience_seconds),
+            lifecycle=parts.lifecycle,
+            rules=parts.rules,
+            store=store,
+            decoder=decoder,
+            services=parts.services,
+            changes=parts.changes,
+            threads=threads,
+        )
+        await publisher.start()
+        stack.push_async_callback(publisher.close)
         delivery = Delivery(settings, parts.outbox, store, parts.changes, threads)
         await delivery.start()
         stack.push_async_callback(delivery.close)

@@ -102,6 +102,7 @@ async def run(output: Path, count: int, seed: int) -> int:
                 "allowed_peers": f"{SENDER_AE}@127.0.0.1",
                 "destinations": (store | {"kinds": ("sr", "sc", "pm")},),
                 "out_of_population": "mark",
+                "settle_seconds": 0.0,
             }
             async with suite(**overrides) as running, AsyncClient(gateway=running.gateway) as client:
                 site_key = SiteKey.open(run_folder / "state" / "site.key")

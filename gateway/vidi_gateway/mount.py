@@ -15,7 +15,10 @@ from vidi.service import Mounted
 from vidi_gateway.compose import Gateway, gateway
 from vidi_gateway.handlers.cohorts import CohortHandler
 from vidi_gateway.handlers.jobs import JobHandler
+from vidi_gateway.handlers.withdrawals import Withdrawals
 from vidi_gateway.http.app import Handlers, build
+from vidi_gateway.http.hosts import only
+from vidi_gateway.http.operator import operator_routes
 from vidi_gateway.http.server import serving
 from vidi_gateway.passthrough import FORWARDED, add_forwarders
 from vidi_gateway.servicer import NAME, StudyServicer, add_study_service
@@ -87,7 +90,19 @@ def _handlers(settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohor
         except TimeoutError:
             raise Unavailable("a service does not answer", reason="NOT_READY") from None
 
-    return Handlers(parts.films, jobs, cohorts, ready, models, metrics.render, settings.max_film_bytes)
+    withdrawals = Withdrawals(parts.journal, parts.lifecycle, parts.audit, parts.changes, parts.threads)
+    return Handlers(
+        films=parts.films,
+        jobs=jobs,
+        cohorts=cohorts,
+        withdrawals=withdrawals,
+        ready=ready,
+        models=models,
+        metrics=metrics.render,
+        max_film_bytes=settings.max_film_bytes,
+        admitted=only(settings.stow_peers, "http", parts.audit, parts.threads),
+        routers=tuple(operator_routes(settings, parts)),
+    )
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

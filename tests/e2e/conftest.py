@@ -56,6 +56,7 @@ def live(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 destinations=(destination,),
                 out_of_population="mark",
                 low_disk_bytes=0,
+                settle_seconds=0.0,
                 grace_seconds=2.0,
             ) as running:
                 found.append(running)

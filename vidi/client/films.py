@@ -12,9 +12,11 @@ from vidi.client.clusters import Clustering, Sweep
 from vidi.client.models import ModelRef, affine, moment
 from vidi.imaging.geometry import Affine
 
-FilmState = Literal["received", "processing", "done", "refused", "failed", "quarantined", "unspecified"]
-ObjectKind = Literal["sr", "pm", "sc", "png"]
-DeliveryState = Literal["pending", "sent", "dead_letter", "unspecified"]
+FilmState = Literal[
+    "received", "processing", "explained", "done", "refused", "failed", "quarantined", "withdrawn", "unspecified"
+]
+ObjectKind = Literal["sr", "pm", "sc", "png", "ko"]
+DeliveryState = Literal["pending", "sent", "confirmed", "dead_letter", "cancelled", "unspecified"]
 JobState = Literal["running", "done", "cancelled", "unspecified"]
 
 KINDS: dict[ObjectKind, gateway_pb2.ObjectKind] = {
@@ -22,6 +24,7 @@ KINDS: dict[ObjectKind, gateway_pb2.ObjectKind] = {
     "pm": gateway_pb2.OBJECT_KIND_PARAMETRIC_MAP,
     "sc": gateway_pb2.OBJECT_KIND_SECONDARY_CAPTURE,
     "png": gateway_pb2.OBJECT_KIND_OVERLAY_PNG,
+    "ko": gateway_pb2.OBJECT_KIND_REJECTION_NOTE,
 }
 _KIND_NAMES: dict[int, ObjectKind] = {code: name for name, code in KINDS.items()}
 
@@ -66,7 +69,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class ResultObject:
-    """One result object: a DICOM instance ("sr", "pm", "sc") or the Secondary Capture's picture ("png")."""
+    """One result object: a DICOM instance ("sr", "pm", "sc", "ko") or the film's picture with its maps ("png")."""
 
     sop_instance_uid: str
     kind: ObjectKind
@@ -100,7 +103,11 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class FilmResult:
-    """The result of a film. `prediction` names the class that the model favours: not a finding."""
+    """The result of a film. `prediction` names the class that the model favours: not a finding.
+
+    `superseded_by` is the digest that the model line has now, where that is another one; `urgency` (0..1) says how far
+    the film is pulled forward in the reading order.
+    """
 
     model: ModelRef
     prediction: str
@@ -113,6 +120,8 @@ class FilmResult:
     method: str
     objects: tuple[ResultObject, ...]
     map_to_film: Affine
+    superseded_by: str = ""
+    urgency: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Film:
     @property
     def final(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state in ("done", "refused", "failed", "quarantined")
+        return self.state in ("done", "refused", "failed", "quarantined", "withdrawn")
 
     @classmethod
     def from_proto(cls, f: gateway_pb2.Film) -> Film:
@@ -244,6 +253,8 @@ def _result(r: gateway_pb2.FilmResult) -> FilmResult:
         method=r.method,
         objects=tuple(_object(o) for o in r.objects if o.kind in _KIND_NAMES),
         map_to_film=affine(r.map_to_film),
+        superseded_by=r.superseded_by,
+        urgency=r.urgency,
     )
 
 

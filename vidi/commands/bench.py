@@ -69,7 +69,7 @@ async def _rpc(model: str) -> dict[str, Any]:
     logs.configure(CommonSettings(log_level="ERROR"))
     films = list(cohort(PAIRS + 1, 11))
     with tempfile.TemporaryDirectory(prefix="vidi-bench-") as folder:
-        async with suite(data_dir=Path(folder), out_of_population="mark") as running:
+        async with suite(data_dir=Path(folder), out_of_population="mark", settle_seconds=0.0) as running:
             addresses = running.addresses
             direct = AsyncClient(classifier=addresses["classifier"], explainer=addresses["explainer"])
             async with direct, AsyncClient(gateway=running.gateway) as gateway:

@@ -115,7 +115,9 @@ async def connected(server: str, **overrides: Any) -> AsyncIterator[AsyncClient]
     from vidi.embedded import suite
 
     with tempfile.TemporaryDirectory(prefix="vidi-") as folder:
-        async with suite(data_dir=Path(folder), **overrides) as running, AsyncClient(gateway=running.gateway) as client:
+        # Everything is here already: nothing of a study is still to come.
+        settled = {"settle_seconds": 0.0} | overrides
+        async with suite(data_dir=Path(folder), **settled) as running, AsyncClient(gateway=running.gateway) as client:
             yield client
 
 
@@ -217,7 +219,7 @@ def _line(item: Item, status: str, reason: str) -> dict[str, Any]:
 def _file_name(kind: str, class_name: str, sign: str) -> str:
     if kind == "pm":
         return f"map-{class_name}-{sign}.dcm"
-    return {"sr": "report-sr.dcm", "sc": "overlay-sc.dcm", "png": "overlay.png"}[kind]
+    return {"sr": "report-sr.dcm", "sc": "overlay-sc.dcm", "png": "overlay.png", "ko": "rejection-ko.dcm"}[kind]
 
 
 def _folders(films: list[Path], output: Path) -> list[Path]:

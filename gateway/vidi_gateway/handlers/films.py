@@ -69,10 +69,29 @@ class Films:
         self._changes = changes
         self._threads = threads
 
+    async def check(self, model: str) -> None:
+        """Check that a model line exists, as far as its service can be asked; "" is the site's default.
+
+        Raises
+        ------
+        NotFound
+            No such model.
+        """
+        if model:
+            with contextlib.suppress(Unavailable):  # the film is kept; the workflow will find out
+                await self._services.model(model)
+
     async def submit(
-        self, data: bytes, model: str = "", *, source: str = "api", priority: int = PRIORITY_LIVE
+        self,
+        data: bytes,
+        model: str = "",
+        *,
+        source: str = "api",
+        priority: int = PRIORITY_LIVE,
+        expected_uid: str | None = None,
+        wait: bool = True,
     ) -> Receipt:
-        """Take in one DICOM instance, durably. Other bytes under a known UID are compared before this returns.
+        """Take in one DICOM instance, durably.
 
         Parameters
         ----------
@@ -84,6 +103,10 @@ class Films:
             How it came; no patient data.
         priority
             1 (arriving films) to 100 (bulk).
+        expected_uid
+            The SOP Instance UID that was asked for, if one was.
+        wait
+            Whether to wait until other bytes under a known UID are compared; else they are kept, and compared later.
 
         Raises
         ------
@@ -92,18 +115,28 @@ class Films:
         NotFound
             No such model.
         AlreadyExists
-            Other pixels, or another patient's, under the same SOP Instance UID; set aside.
+            Other pixels under the same SOP Instance UID; set aside.
         Exhausted
             Disk or queue above its watermark.
         """
         line = model or self._default_model
-        if model:
-            with contextlib.suppress(Unavailable):  # the film is kept; the workflow will find out
-                await self._services.model(model)
-        receipt = await self._threads.run(self._intake.accept, data, source=source, model=line, priority=priority)
-        if receipt.fate is Fate.COMPARING:
+        await self.check(model)
+        receipt = await self._threads.run(
+            self._intake.accept,
+            data,
+            source=source,
+            model=line,
+            expected_uid=expected_uid,
+            priority=priority,
+            named=bool(model),
+        )
+        if receipt.fate is Fate.COMPARING and wait:
             receipt = await self._compared(receipt)
-        if receipt.fate is Fate.DUPLICATE and model:
+        if (
+            receipt.fate is Fate.DUPLICATE
+            and model
+            and receipt.state not in (FilmState.QUARANTINED, FilmState.WITHDRAWN)
+        ):
             await self._threads.run(self._ask_for, receipt.film_id, model, priority)
         return receipt
 
@@ -256,7 +289,9 @@ class Films:
         """
         record = await self.get(film_id, model)
         line = record.analysis
-        if line is None or line.state not in (FilmState.FAILED, FilmState.REFUSED):
+        if record.film.withdrawn_at is not None:
+            raise PreconditionFailed("a withdrawn film is not tried again", reason="WITHDRAWN")
+        if line is None or line.state not in (FilmState.FAILED, FilmState.REFUSED, FilmState.WITHDRAWN):
             raise PreconditionFailed("only a failed or refused film that was kept can be tried again")
         await self._threads.run(self._journal.run_again, line.analysis_id, line.run, fresh=True)
         self._changes.notify()
@@ -277,10 +312,14 @@ class Films:
         with self._changes.listener() as changed:
             while True:
                 arrival = await self._threads.run(self._arrivals.find, receipt.arrival_id)
-                if arrival is None or arrival.verdict in (Verdict.DUPLICATE, Verdict.REPLACED):
+                if arrival is None or arrival.verdict in (
+                    Verdict.DUPLICATE,
+                    Verdict.REPLACED,
+                    Verdict.AMENDED,
+                ):
                     film = await self._threads.run(self._journal.film, receipt.film_id)
-                    replaced = arrival is not None and arrival.verdict == Verdict.REPLACED
-                    return Receipt(Fate.KEPT if replaced else Fate.DUPLICATE, receipt.film_id, film.state)
+                    taken = arrival is not None and arrival.verdict in (Verdict.REPLACED, Verdict.AMENDED)
+                    return Receipt(Fate.KEPT if taken else Fate.DUPLICATE, receipt.film_id, film.state)
                 if arrival.verdict == Verdict.QUARANTINED:
                     message = "another film came under the same SOP Instance UID: it was set aside"
                     raise AlreadyExists("film", receipt.film_id, message)

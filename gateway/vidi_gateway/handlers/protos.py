@@ -19,18 +19,23 @@ FILM_STATES = {
     FilmState.REFUSED: gateway_pb2.FILM_STATE_REFUSED,
     FilmState.FAILED: gateway_pb2.FILM_STATE_FAILED,
     FilmState.QUARANTINED: gateway_pb2.FILM_STATE_QUARANTINED,
+    FilmState.EXPLAINED: gateway_pb2.FILM_STATE_EXPLAINED,
+    FilmState.WITHDRAWN: gateway_pb2.FILM_STATE_WITHDRAWN,
 }
 OBJECT_KINDS = {
     "sr": gateway_pb2.OBJECT_KIND_STRUCTURED_REPORT,
     "pm": gateway_pb2.OBJECT_KIND_PARAMETRIC_MAP,
     "sc": gateway_pb2.OBJECT_KIND_SECONDARY_CAPTURE,
     "png": gateway_pb2.OBJECT_KIND_OVERLAY_PNG,
+    "ko": gateway_pb2.OBJECT_KIND_REJECTION_NOTE,
 }
 KIND_NAMES: dict[int, str] = {code: name for name, code in OBJECT_KINDS.items()}
 _DELIVERY_STATES = {
     DeliveryState.PENDING: gateway_pb2.DELIVERY_STATE_PENDING,
     DeliveryState.SENT: gateway_pb2.DELIVERY_STATE_SENT,
     DeliveryState.DEAD: gateway_pb2.DELIVERY_STATE_DEAD_LETTER,
+    DeliveryState.CONFIRMED: gateway_pb2.DELIVERY_STATE_CONFIRMED,
+    DeliveryState.CANCELLED: gateway_pb2.DELIVERY_STATE_CANCELLED,
 }
 _JOB_STATES = {
     JobState.RUNNING: gateway_pb2.JOB_STATE_RUNNING,
@@ -81,6 +86,8 @@ def _result(record: FilmRecord) -> gateway_pb2.FilmResult | None:
         method=summary.method,
         objects=[_object(o) for o in record.objects],
         map_to_film=common_pb2.Affine(**asdict(summary.map_to_film)),
+        superseded_by=analysis.superseded_by,
+        urgency=analysis.urgency,
     )
 
 

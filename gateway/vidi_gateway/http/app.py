@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
@@ -27,7 +27,9 @@ from vidi.errors import (
 from vidi_gateway.handlers.cohorts import CohortHandler
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.handlers.jobs import JobHandler
-from vidi_gateway.http import routes_cohorts, routes_films
+from vidi_gateway.handlers.withdrawals import Withdrawals
+from vidi_gateway.http import routes_cohorts, routes_films, routes_withdrawals
+from vidi_gateway.http.hosts import NotAdmitted
 from vidi_gateway.http.page import render
 from vidi_gateway.http.schemas import Problem
 
@@ -41,6 +43,7 @@ STATUS: tuple[tuple[type[ViDiError], int], ...] = (
     (Unavailable, 503),
     (Expired, 504),
     (Cancelled, 499),
+    (NotAdmitted, 403),
     (ViDiError, 500),
 )
 HEADERS = {
@@ -57,7 +60,7 @@ class Handlers:
 
     Attributes
     ----------
-    films, jobs, cohorts
+    films, jobs, cohorts, withdrawals
         The handlers.
     ready
         Raises Unavailable, naming what is missing, unless films can be processed now.
@@ -67,15 +70,22 @@ class Handlers:
         Prometheus text and its media type.
     max_film_bytes
         Largest body taken.
+    admitted
+        Dependency of what takes films in: refuses unknown senders.
+    routers
+        More routes: DICOMweb, pulls, operations.
     """
 
     films: Films
     jobs: JobHandler
     cohorts: CohortHandler
+    withdrawals: Withdrawals
     ready: Callable[[], Awaitable[None]]
     models: Callable[[], Awaitable[list[dict[str, Any]]]]
     metrics: Callable[[], tuple[bytes, str]]
     max_film_bytes: int
+    admitted: Callable[[Request], Awaitable[None]]
+    routers: tuple[APIRouter, ...] = ()
 
 
 def build(handlers: Handlers) -> FastAPI:
@@ -127,8 +137,11 @@ def build(handlers: Handlers) -> FastAPI:
         listed = await handlers.films.list(50, page_token)
         return HTMLResponse(render(listed, Path(__file__).parent))
 
-    app.include_router(routes_films.router(handlers.films, handlers.max_film_bytes))
+    app.include_router(routes_films.router(handlers.films, handlers.max_film_bytes, handlers.admitted))
     app.include_router(routes_cohorts.router(handlers.cohorts, handlers.jobs))
+    app.include_router(routes_withdrawals.router(handlers.withdrawals))
+    for router in handlers.routers:
+        app.include_router(router)
     return app
 
 

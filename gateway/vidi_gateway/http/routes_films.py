@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from vidi.errors import InvalidInput, NotFound
 from vidi.imaging.dx import wrap_image
@@ -18,11 +18,11 @@ WRAPPED = {"image/png", "image/jpeg"}
 ACCEPTED = {"application/dicom", *WRAPPED}
 
 
-def router(films: Films, max_bytes: int) -> APIRouter:
-    """Return the routes."""
+def router(films: Films, max_bytes: int, admitted: Any) -> APIRouter:
+    """Return the routes. `admitted` is a dependency that refuses unknown senders."""
     api = APIRouter(prefix="/api/v1/films", tags=["films"])
 
-    @api.post("", status_code=202)
+    @api.post("", status_code=202, dependencies=[Depends(admitted)])
     async def submit(request: Request, model: Annotated[str, Query(max_length=128)] = "") -> Receipt:
         """Take in one film: the body is a DICOM Part 10 file (application/dicom), a PNG or a JPEG.
 
@@ -61,7 +61,7 @@ def router(films: Films, max_bytes: int) -> APIRouter:
         return Film.of(await films.get(film_id, model))
 
     @api.get("/{film_id}/objects/{sop_instance_uid}", response_class=Response)
-    async def get_object(film_id: str, sop_instance_uid: str, kind: Literal["sr", "pm", "sc", "png"]) -> Response:
+    async def get_object(film_id: str, sop_instance_uid: str, kind: Literal["sr", "pm", "sc", "png", "ko"]) -> Response:
         """Return a result object's bytes."""
         data = await films.object(film_id, sop_instance_uid, kind)
         return Response(data, media_type="image/png" if kind == "png" else "application/dicom")

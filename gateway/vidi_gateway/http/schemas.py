@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from vidi_gateway.store import cohorts, jobs
-from vidi_gateway.store.records import FilmRecord, FilmState, StoredObject
+from vidi_gateway.store.records import DeliveryState, FilmRecord, FilmState, StoredObject
 
 
 class Problem(BaseModel):
@@ -51,7 +51,7 @@ class Delivery(BaseModel):
     """Where an object stands with one destination."""
 
     destination: str
-    state: Literal["pending", "sent", "dead"]
+    state: DeliveryState
     attempts: int
     last_error: str
 
@@ -60,7 +60,7 @@ class ResultObject(BaseModel):
     """One result object."""
 
     sop_instance_uid: str
-    kind: Literal["sr", "pm", "sc", "png"]
+    kind: Literal["sr", "pm", "sc", "png", "ko"]
     media_type: str
     size_bytes: int
     digest: str
@@ -100,6 +100,8 @@ class Result(BaseModel):
     background_digest: str
     method: str
     objects: list[ResultObject]
+    superseded_by: str = ""
+    urgency: float = 0.0
 
 
 class Film(BaseModel):
@@ -134,6 +136,8 @@ class Film(BaseModel):
                 background_digest=summary.background_digest,
                 method=summary.method,
                 objects=[ResultObject.of(o) for o in record.objects],
+                superseded_by=analysis.superseded_by,
+                urgency=analysis.urgency,
             )
         return cls(
             film_id=row.film_id,

@@ -9,16 +9,18 @@ from vidi.errors import NotFound, UnreadableImage
 from vidi.imaging.notes import Refusal
 from vidi_gateway.objects import identity_digest
 from vidi_gateway.pipeline.decoder import Decoder
+from vidi_gateway.pipeline.identities import keys_of
+from vidi_gateway.rules import Rules
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.records import Arrival, Film, NewFilm, Verdict
 from vidi_gateway.store.site_key import SiteKey
 from vidi_gateway.threads import Threads
 
 OTHER_PIXELS = Refusal("OTHER_PIXELS", "other pixels came under a SOP Instance UID that was taken: set aside")
-OTHER_IDENTITY = Refusal("OTHER_IDENTITY", "the same pixels came with another identity: set aside")
 DAMAGED_COPY = Refusal(
     "DAMAGED_COPY", "a copy that cannot be read came under a SOP Instance UID that was taken: set aside"
 )
@@ -33,6 +35,8 @@ class Comparer:
         self,
         journal: Journal,
         arrivals: Arrivals,
+        lifecycle: Lifecycle,
+        rules: Rules,
         audit: Audit,
         store: Store,
         decoder: Decoder,
@@ -42,6 +46,8 @@ class Comparer:
     ) -> None:
         self._journal = journal
         self._arrivals = arrivals
+        self._lifecycle = lifecycle
+        self._rules = rules
         self._audit = audit
         self._store = store
         self._decoder = decoder
@@ -60,10 +66,12 @@ class Comparer:
         elif was is None and now is not None:
             verdict = Verdict.REPLACED
             await self._threads.run(self._arrivals.replace, arrival)
+        elif was is not None and now is not None and was[0] == now[0]:
+            verdict = Verdict.AMENDED
+            await self._amend(film, arrival)
         else:
             verdict = Verdict.QUARANTINED
-            pixels_differ = was is not None and now is not None and was[0] != now[0]
-            reason = DAMAGED_COPY if now is None else OTHER_PIXELS if pixels_differ else OTHER_IDENTITY
+            reason = DAMAGED_COPY if now is None else OTHER_PIXELS
             aside = self._set_aside(film, arrival)
             await self._threads.run(self._arrivals.quarantine, arrival.arrival_id, aside, reason)
             await self._threads.run(
@@ -72,6 +80,33 @@ class Comparer:
             log.warning("quarantined", film=film.film_id, quarantine=aside.film_id, reason=reason.code)
         self._on_change()
         return verdict
+
+    async def _amend(self, film: Film, arrival: Arrival) -> None:
+        """Same pixels, corrected identity: what was published under the old one is withdrawn and made anew."""
+        header = (await self._decoder.film(arrival.file_key)).header
+        study_key, patient_key = await self._threads.run(keys_of, self._site_key, header)
+        filed_under, identity_key = await self._threads.run(self._lifecycle.identity_of, patient_key)
+        routing = self._rules.decide(header, source=arrival.source, line=film.model, named=True)
+        amended = NewFilm(
+            film_id=film.film_id,
+            sop_instance_uid=film.sop_instance_uid,
+            sop_class_uid=film.sop_class_uid,
+            file_key=arrival.file_key,
+            file_digest=arrival.file_digest,
+            file_bytes=arrival.file_bytes,
+            model=film.model,
+            source=arrival.source,
+            study_key=study_key,
+            patient_key=filed_under,
+            # What a rule would now ignore was taken once: it keeps the way that it had.
+            routing=film.routing if isinstance(routing, Refusal) else routing.to_json(),
+            identity_key=identity_key,
+        )
+        await self._threads.run(self._lifecycle.amend, arrival, amended)
+        self._decoder.forget(film.file_key)
+        await self._threads.run(self._store.delete, film.file_key)
+        await self._threads.run(self._audit.note, "amended", film_id=film.film_id, source=arrival.source)
+        log.info("amended", film=film.film_id)
 
     async def _digests(self, key: str) -> tuple[str, str] | None:
         """Pixel and identity digest of a stored film; None when it cannot be read."""

@@ -9,28 +9,36 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pydicom import Dataset, dcmread
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from vidi import logs
 from vidi.errors import Exhausted, InvalidInput, UnreadableImage
 from vidi.imaging.gate import check_header
 from vidi.imaging.notes import Refusal
-from vidi_gateway.objects import is_own
+from vidi_gateway.objects import is_own, read_rejection
 from vidi_gateway.objects import source as source_of
 from vidi_gateway.pipeline import metrics
+from vidi_gateway.pipeline.identities import keys_of
+from vidi_gateway.pipeline.retirements import RETIREMENTS
+from vidi_gateway.rules import Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.files import Store, digest
 from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.records import PRIORITY_LIVE, Arrival, Film, FilmState, NewFilm, Verdict
 from vidi_gateway.store.site_key import SiteKey
 
+log = logs.get("vidi.gateway.intake")
+
 OWN_OBJECT = Refusal("OWN_OBJECT", "one of ViDi's own results: dropped")
+REJECTED = Refusal("REJECTED", "a rejection note says that it must not be used")
 NOT_AN_IMAGE = Refusal("NOT_AN_IMAGE", "holds no image: dropped")
 
 
@@ -42,6 +50,7 @@ class Fate(StrEnum):
     DUPLICATE = "duplicate"
     COMPARING = "comparing"  # other bytes under a UID that is there: kept, and compared in the background
     DROPPED = "dropped"  # not a film at all: counted, not journalled
+    OBEYED = "obeyed"  # a rejection note: the films that it names are withdrawn
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,9 @@ class Intake:
     ----------
     settings
         Limits.
-    journal, arrivals, audit, store, site_key
+    rules
+        Which films are taken, by which model, and what happens to their results.
+    journal, arrivals, lifecycle, audit, store, site_key
         Where films go.
     on_change
         Called, from the caller's thread, after something was journalled.
@@ -77,16 +88,20 @@ class Intake:
         self,
         settings: GatewaySettings,
         *,
+        rules: Rules,
         journal: Journal,
         arrivals: Arrivals,
+        lifecycle: Lifecycle,
         audit: Audit,
         store: Store,
         site_key: SiteKey,
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._rules = rules
         self._journal = journal
         self._arrivals = arrivals
+        self._lifecycle = lifecycle
         self._audit = audit
         self._store = store
         self._site_key = site_key
@@ -108,7 +123,14 @@ class Intake:
             raise Exhausted("too many films are waiting", reason="QUEUE_FULL", retry_after=10.0)
 
     def accept(
-        self, data: bytes, *, source: str, model: str, expected_uid: str | None = None, priority: int = PRIORITY_LIVE
+        self,
+        data: bytes,
+        *,
+        source: str,
+        model: str,
+        expected_uid: str | None = None,
+        priority: int = PRIORITY_LIVE,
+        named: bool = False,
     ) -> Receipt:
         """Take in one DICOM instance; when this returns, it is durable.
 
@@ -123,7 +145,9 @@ class Intake:
         expected_uid
             The SOP Instance UID that the peer announced, if it did.
         priority
-            Of its workflow.
+            Of its workflow, at least: a rule may put it lower.
+        named
+            Whether a program asked for this model: then no rule chooses another one.
 
         Raises
         ------
@@ -132,11 +156,13 @@ class Intake:
         Exhausted
             DISK_LOW, QUEUE_FULL, STORE_FULL.
         """
-        receipt = self._take(data, source, model, expected_uid, priority)
+        receipt = self._take(data, source, model, expected_uid, priority, named)
         metrics.INSTANCES.labels(receipt.fate.value).inc()
         return receipt
 
-    def _take(self, data: bytes, source: str, model: str, expected_uid: str | None, priority: int) -> Receipt:
+    def _take(
+        self, data: bytes, source: str, model: str, expected_uid: str | None, priority: int, named: bool
+    ) -> Receipt:
         self.check_room(len(data))
         if len(data) > self._settings.max_film_bytes:
             raise InvalidInput("the instance is larger than the limit", field="dicom", reason="TOO_LARGE")
@@ -144,16 +170,39 @@ class Intake:
         sop_class, uid = source_of.uid(header, "SOPClassUID"), source_of.uid(header, "SOPInstanceUID")
         if not sop_class or not uid or (expected_uid is not None and expected_uid != uid):
             raise InvalidInput("SOP Class or Instance UID is missing or not valid", field="dicom", reason="INVALID_UID")
-        refusal = OWN_OBJECT if is_own(header) else None if _holds_image(header) else NOT_AN_IMAGE
-        if refusal:
-            self._audit.note("dropped", source=source, outcome=refusal.code)
-            return Receipt(Fate.DROPPED, refusal=refusal)
+        if is_own(header):
+            return self._drop(OWN_OBJECT, source)
+        if not _holds_image(header):
+            return self._obey(header, source) or self._drop(NOT_AN_IMAGE, source)
+        routing = self._rules.decide(header, source=source, line=model, named=named)
+        if isinstance(routing, Refusal):
+            return self._drop(routing, source)
         film_id = self._site_key.film_id(uid)
-        refusal = check_header(header)
+        refusal = check_header(header, self._rules.gate)
         file_digest = digest(data)
         key = "" if refusal else f"films/{film_id[1:3]}/{film_id}-{file_digest[7:23]}.dcm"
-        new = NewFilm(film_id, uid, sop_class, key, file_digest, len(data), model, source, priority)
+        study_key, patient_key = keys_of(self._site_key, header)
+        filed_under, identity_key = self._lifecycle.identity_of(patient_key)
+        new = NewFilm(
+            film_id=film_id,
+            sop_instance_uid=uid,
+            sop_class_uid=sop_class,
+            file_key=key,
+            file_digest=file_digest,
+            file_bytes=len(data),
+            model=routing.model,
+            source=source,
+            priority=max(priority, routing.priority),
+            study_key=study_key,
+            patient_key=filed_under,
+            routing=routing.to_json(),
+            identity_key=identity_key,
+        )
         there = self._journal.find_film(film_id)
+        if there is None and self._lifecycle.rejection(film_id):
+            self._journal.add_withdrawn(replace(new, file_key=""), REJECTED)
+            self._on_change()
+            return Receipt(Fate.REFUSED, film_id, FilmState.WITHDRAWN, REJECTED)
         if there is None:
             if not refusal:
                 self._store.put_durable(key, data)
@@ -164,6 +213,24 @@ class Intake:
             there = self._journal.film(film_id)  # another association was faster
         return self._again(there, new, data, refusal)
 
+    def _drop(self, refusal: Refusal, source: str) -> Receipt:
+        self._audit.note("dropped", source=source, outcome=refusal.code)
+        return Receipt(Fate.DROPPED, refusal=refusal)
+
+    def _obey(self, header: Dataset, source: str) -> Receipt | None:
+        """Obey a rejection note (IHE RAD, Imaging Object Change Management); None when it is something else."""
+        note = read_rejection(header)
+        if note is None:
+            return None
+        uids = [r.sop_instance_uid for r in note.references]
+        reason = RETIREMENTS[note.reason]
+        ours = self._lifecycle.refuse_results(uids)
+        films = self._lifecycle.reject([self._site_key.film_id(u) for u in uids], reason, source)
+        self._audit.note("rejection note", source=source, outcome=reason.value.upper())
+        log.info("rejection note", source=source, reason=reason.value, objects=len(uids), films=films, own=ours)
+        self._on_change()
+        return Receipt(Fate.OBEYED)
+
     def _again(self, there: Film, new: NewFilm, data: bytes, refusal: Refusal | None) -> Receipt:
         """An instance whose UID is in the journal."""
         if there.state == FilmState.REFUSED and not there.file_key:
@@ -173,7 +240,7 @@ class Intake:
             self._on_change()
             state = FilmState.REFUSED if refusal else FilmState.RECEIVED
             return Receipt(Fate.REFUSED if refusal else Fate.KEPT, new.film_id, state, refusal)
-        if there.file_digest == new.file_digest:
+        if there.file_digest == new.file_digest or there.withdrawn_at is not None:
             return Receipt(Fate.DUPLICATE, there.film_id, there.state)
         key = f"arrivals/{new.film_id[1:3]}/{new.film_id}-{new.file_digest[7:23]}.dcm"
         arrival_id = f"{new.film_id}-{new.file_digest[7:23]}"
@@ -185,7 +252,7 @@ class Intake:
             )
             self._arrivals.add(arrival)
             self._on_change()
-        elif known.verdict in (Verdict.DUPLICATE, Verdict.REPLACED):
+        elif known.verdict in (Verdict.DUPLICATE, Verdict.REPLACED, Verdict.AMENDED):
             return Receipt(Fate.DUPLICATE, there.film_id, there.state)
         return Receipt(Fate.COMPARING, there.film_id, there.state, arrival_id=arrival_id)
 

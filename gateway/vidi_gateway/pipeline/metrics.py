@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge
 
 INSTANCES = Counter("vidi_instances", "DICOM instances taken in, by what became of them.", ("fate",))
 ASSOCIATIONS_REJECTED = Counter("vidi_associations_rejected", "Associations rejected, by reason.", ("reason",))
+REQUESTS_REFUSED = Counter("vidi_requests_refused", "HTTP requests refused by who sent them, by reason.", ("reason",))
 ANALYSES = Counter("vidi_analyses", "Analyses that ended, by state and reason.", ("state", "reason"))
 WAITING = Gauge("vidi_analyses_unfinished", "Analyses that wait or are being worked on.")
 DELIVERIES = Counter("vidi_deliveries", "Attempts to deliver an object, by outcome.", ("destination", "outcome"))

@@ -6,11 +6,9 @@ A step never raises: what went wrong is its answer, so that the workflow engine 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from vidi import logs
@@ -29,14 +27,18 @@ from vidi.imaging.dicom import Film as DecodedFilm
 from vidi.imaging.gate import check_header, check_pixels, check_population
 from vidi.imaging.notes import Note, Refusal
 from vidi_gateway.clients import Services
-from vidi_gateway.objects import BuildOptions, build_all, identity_digest
+from vidi_gateway.objects import identity_digest
 from vidi_gateway.outcome import FilmOutcome
 from vidi_gateway.pipeline.decoder import Decoder
+from vidi_gateway.pipeline.identities import keys_of
 from vidi_gateway.pipeline.outcomes import Disagreement, combine, preprocessing_of, summarize
+from vidi_gateway.reading import urgency_of
+from vidi_gateway.rules import Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.files import Store, digest
 from vidi_gateway.store.journal import Journal
-from vidi_gateway.store.records import Analysis, Film, StoredObject
+from vidi_gateway.store.records import Analysis, Film
+from vidi_gateway.store.site_key import SiteKey
 from vidi_gateway.threads import Threads
 
 #: A step's answer: {"verdict": "ok" | "refused" | "failed" | "repin", "code": ..., "message": ...} and ids.
@@ -51,7 +53,7 @@ log = logs.get("vidi.gateway.steps")
 
 
 class Steps:
-    """pin -> examine -> attribute -> publish."""
+    """pin -> examine -> attribute -> record; publishing is the study's (see `Publisher`)."""
 
     def __init__(
         self,
@@ -61,17 +63,21 @@ class Steps:
         store: Store,
         services: Services,
         decoder: Decoder,
+        rules: Rules,
+        site_key: SiteKey,
         threads: Threads,
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._rules = rules
+        self._site_key = site_key
+        self._pinned: dict[str, str] = {}
         self._journal = journal
         self._store = store
         self._services = services
         self._decoder = decoder
         self._threads = threads
         self.changed = on_change
-        self._routes = {d.name: d.kinds for d in settings.destinations}
 
     async def pin(self, analysis_id: str) -> Answer:
         """Ask which digest the model line has now, and keep to it from here on."""
@@ -93,26 +99,32 @@ class Steps:
 
         return await self._answer(analysis_id, attribute)
 
-    async def publish(
+    async def record(
         self, analysis_id: str, run: int, outcome_key: str, outcome_digest: str, cache_hit: bool
     ) -> Answer:
-        """Build and store the result objects; journal the result and what is to be sent, in one transaction."""
+        """Journal the outcome: from here on the film waits for its study to settle."""
 
-        async def publish(analysis: Analysis) -> Answer:
-            return await self._publish(analysis, run, outcome_key, outcome_digest, cache_hit)
+        async def record(_analysis: Analysis) -> Answer:
+            return await self._record(analysis_id, run, outcome_key, outcome_digest, cache_hit)
 
-        return await self._answer(analysis_id, publish)
+        return await self._answer(analysis_id, record)
 
     async def _pin(self, analysis: Analysis) -> Answer:
         model = await self._services.model(analysis.model)
         preprocessing_of(model)
         await self._threads.run(self._journal.pin, analysis.analysis_id, model.ref.version, model.ref.digest)
+        if self._pinned.get(analysis.model) != model.ref.digest:
+            older = await self._threads.run(self._journal.supersede, analysis.model, model.ref.digest)
+            self._pinned[analysis.model] = model.ref.digest
+            if older:
+                log.info("results superseded", model=analysis.model, results=older)
         return {"verdict": "ok", "model_digest": model.ref.digest}
 
     async def _examine(self, analysis: Analysis, model_digest: str) -> Answer:
         row, film = await self._film(analysis)
         identity = await self._threads.run(identity_digest, film.header)
-        await self._threads.run(self._journal.identify, row.film_id, film.pixel_digest, identity)
+        keys = await self._threads.run(keys_of, self._site_key, film.header)
+        await self._threads.run(self._journal.identify, row.film_id, film.pixel_digest, identity, *keys)
         refusal, _ = await self._gate(analysis, film, model_digest)
         return _refused(refusal) if refusal else {"verdict": "ok"}
 
@@ -131,53 +143,26 @@ class Steps:
         await self._threads.run(self._store.put_durable, key, data)
         return {"verdict": "ok", "outcome_key": key, "outcome_digest": digest(data), "cache_hit": explained.cache_hit}
 
-    async def _publish(
-        self, analysis: Analysis, run: int, outcome_key: str, outcome_digest: str, cache_hit: bool
+    async def _record(
+        self, analysis_id: str, run: int, outcome_key: str, outcome_digest: str, cache_hit: bool
     ) -> Answer:
-        row, film = await self._film(analysis)
         data = await self._threads.run(self._store.get, outcome_key)
         if digest(data) != outcome_digest:
             raise InternalError("the stored outcome is not the one that was computed")
         outcome = await self._threads.run(FilmOutcome.from_bytes, data)
-        # The analysis's time of creation, not now: the same film must give the same bytes in every attempt.
-        options = BuildOptions(created=datetime.fromtimestamp(analysis.created_at, UTC))
-        results = await self._threads.run(self._build, row, film, outcome, options)
+        urgency = urgency_of(outcome, self._rules.reading_order)
         await self._threads.run(
-            self._journal.finish,
-            analysis.analysis_id,
+            self._journal.record,
+            analysis_id,
             run,
             outcome_key=outcome_key,
             outcome_digest=outcome_digest,
             summary=summarize(outcome, cache_hit),
-            results=results,
-            routes=self._routes,
+            urgency=urgency.score,
+            urgency_reasons=urgency.to_json(),
         )
-        self._decoder.forget(row.file_key)
         self.changed()
         return {"verdict": "ok"}
-
-    def _build(self, row: Film, film: DecodedFilm, outcome: FilmOutcome, options: BuildOptions) -> list[StoredObject]:
-        folder = _folder(row.film_id, outcome.model.digest)
-        results = []
-        for built in build_all(film.header, film.pixels, outcome, options):
-            suffix = "png" if built.kind == "png" else "dcm"
-            key = f"{folder}/{built.kind}-{hashlib.sha256(built.sop_instance_uid.encode()).hexdigest()[:16]}.{suffix}"
-            self._store.put_durable(key, built.data)
-            stored = StoredObject(
-                film_id=row.film_id,
-                uid=built.sop_instance_uid,
-                kind=built.kind,
-                model_digest=outcome.model.digest,
-                sop_class_uid=built.sop_class_uid,
-                media_type=built.media_type,
-                key=key,
-                digest=digest(built.data),
-                size_bytes=len(built.data),
-                class_name=built.class_name,
-                sign=built.sign,
-            )
-            results.append(stored)
-        return results
 
     async def _film(self, analysis: Analysis) -> tuple[Film, DecodedFilm]:
         row = await self._threads.run(self._journal.film, analysis.film_id)
@@ -187,7 +172,7 @@ class Steps:
         self, analysis: Analysis, film: DecodedFilm, model_digest: str
     ) -> tuple[Refusal | None, tuple[Note, ...]]:
         model = await self._services.described(analysis.model, model_digest)
-        refusal = check_header(film.header)
+        refusal = check_header(film.header, self._rules.gate)
         if refusal:
             return refusal, ()
         mode = self._settings.out_of_population

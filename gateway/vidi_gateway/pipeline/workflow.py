@@ -34,6 +34,8 @@ LIVE = ("PENDING", "ENQUEUED", "DELAYED")
 POLL_SECONDS = 0.1
 #: A rolling upgrade may change the digest under a film's feet; what flaps more often is broken.
 REPINS = 5
+#: Workflows of a lost worker that are put back at a time.
+TAKE_OVER = 500
 #: Restarts of the process in the middle of a run that the engine takes part in; the journal counts attempts itself.
 RECOVERIES = 1000
 
@@ -114,6 +116,18 @@ class Workflows:
         )
         return {status.workflow_id for status in found}
 
+    async def take_over(self, executor_id: str) -> int:
+        """Put what a worker that is gone had begun back into the queue; returns how many workflows.
+
+        The engine keeps what their finished steps found. The journal counts the attempts: the engine starts anew.
+        """
+        left = await DBOS.list_workflows_async(
+            status=["PENDING"], executor_id=executor_id, load_input=False, load_output=False, limit=TAKE_OVER
+        )
+        if left:
+            await DBOS.resume_workflows_async([status.workflow_id for status in left], queue_name=QUEUE)
+        return len(left)
+
     async def clean_up(self, before: str, limit: int = 500) -> int:
         """Delete workflows that ended before an ISO time, in chunks; the journal keeps what they found."""
         ended = await DBOS.list_workflows_async(
@@ -128,7 +142,7 @@ class Workflows:
         return len(ended)
 
     async def _film(self, analysis_id: str, run: int) -> str:
-        """The workflow: decode and gate, classify and explain, build, journal. Returns how it ended."""
+        """The workflow: decode and gate, classify and explain, journal. Returns how it ended."""
         # Not a step: it counts every start of this run, restarts after a crash included.
         analysis = await self._threads.run(self._journal.begin, analysis_id, run)
         if analysis is None:
@@ -141,9 +155,9 @@ class Workflows:
             }
         else:
             answer = await self._attempt(analysis_id, run)
-        state = {"ok": FilmState.DONE, "refused": FilmState.REFUSED}.get(answer["verdict"], FilmState.FAILED)
+        state = {"ok": FilmState.EXPLAINED, "refused": FilmState.REFUSED}.get(answer["verdict"], FilmState.FAILED)
         code = str(answer.get("code", ""))
-        if state != FilmState.DONE:
+        if state != FilmState.EXPLAINED:
             await self._step("conclude", self._conclude, analysis_id, run, state.value, code, answer["message"])
         metrics.ANALYSES.labels(state.value, code).inc()
         log.info("analysis ended", analysis=analysis_id, run=run, state=state.value, reason=code)
@@ -160,7 +174,7 @@ class Workflows:
                 answer = await self._step("attribute", self._steps.attribute, analysis_id, model_digest)
             if answer["verdict"] == "ok":
                 result = (str(answer["outcome_key"]), str(answer["outcome_digest"]), bool(answer["cache_hit"]))
-                answer = await self._step("publish", self._steps.publish, analysis_id, run, *result)
+                answer = await self._step("record", self._steps.record, analysis_id, run, *result)
             if answer["verdict"] != "repin":
                 return answer
         return {"verdict": "failed", "code": "MODEL_CHANGES", "message": "the model changed again and again"}

@@ -44,6 +44,14 @@ class Journal(Reader):
         with self.database.write() as c:
             return self.insert_film(c, new, refusal, now)
 
+    def add_withdrawn(self, new: NewFilm, reason: Refusal) -> bool:
+        """Journal a film that a rejection note has named before it came: it is not analysed."""
+        now = time.time()
+        with self.database.write() as c:
+            there = not self.insert_film(c, new, reason, now, state=FilmState.WITHDRAWN)
+            c.execute(films.update().where(films.c.film_id == new.film_id).values(withdrawn_at=now))
+            return not there
+
     def reconsider(self, new: NewFilm, refusal: Refusal | None) -> None:
         """Judge anew a film that was refused on arrival and not kept: it came again, the rules may have changed."""
         now = time.time()

@@ -139,40 +139,33 @@ class Lifecycle:
                 self._journal.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **again)
         return True
 
-    def merge(self, message_id: str, prior_key: str, surviving_key: str, identity_key: str) -> int | None:
+    def merge(self, message_id: str, prior_keys: Iterable[str], surviving_key: str, identity_key: str) -> int:
         """Give a patient's films the identity of the patient who survives.
 
         Parameters
         ----------
         message_id
             Of the message that said so: it is obeyed once.
-        prior_key, surviving_key
-            Both patients, as keyed digests.
+        prior_keys, surviving_key
+            Both patients, as keyed digests; the prior one may be known under several.
         identity_key
             File with the surviving patient's identity.
 
         Returns
         -------
-        How many films were concerned; None when the message was obeyed before.
+        How many films were concerned, also when the message was obeyed before.
         """
-        now = time.time()
+        now, count = time.time(), 0
         with self._database.write() as c:
-            row: dict[str, Any] = {"message_id": message_id, "prior_key": prior_key, "surviving_key": surviving_key}
-            row |= {"identity_key": identity_key, "films": 0, "created_at": now}
-            if not self._database.insert_new(c, merges, row):
-                return None
-            found = c.execute(films.select().where(films.c.patient_key == prior_key)).mappings().all()
-            self._retire(c, found, "", Retirement.AMENDED, now)
-            ids = [f["film_id"] for f in found]
-            for start in range(0, len(ids), _CHUNK):
-                part = ids[start : start + _CHUNK]
-                values = {"patient_key": surviving_key, "identity_key": identity_key}
-                c.execute(films.update().where(films.c.film_id.in_(part)).values(**values))
-                done = analyses.c.film_id.in_(part) & (analyses.c.state == FilmState.DONE)
-                for line in c.execute(analyses.select().where(done).with_for_update()).mappings().all():
-                    self._journal.move(c, line, FilmState.EXPLAINED, now)
-            c.execute(merges.update().where(merges.c.message_id == message_id).values(films=len(ids)))
-        return len(ids)
+            for prior_key in sorted(set(prior_keys) - {surviving_key}):
+                row: dict[str, Any] = {"message_id": message_id, "prior_key": prior_key, "created_at": now}
+                row |= {"surviving_key": surviving_key, "identity_key": identity_key, "films": 0}
+                this = (merges.c.message_id == message_id) & (merges.c.prior_key == prior_key)
+                if self._database.insert_new(c, merges, row):
+                    moved = self._merge(c, prior_key, surviving_key, identity_key, now)
+                    c.execute(merges.update().where(this).values(films=moved))
+                count += int(c.execute(sa.select(merges.c.films).where(this)).scalar_one())
+        return count
 
     def identity_of(self, patient_key: str) -> tuple[str, str]:
         """Return the patient key and the identity's file that a film of this patient is filed under: "" for its own."""
@@ -201,20 +194,20 @@ class Lifecycle:
         where &= (analyses.c.model_digest == digest) if digest else sa.true()
         where &= (analyses.c.explained_at >= since) if since else sa.true()
         where &= (analyses.c.explained_at < until) if until else sa.true()
-        query = analyses.select().where(where).order_by(analyses.c.explained_at, analyses.c.film_id)
+        query = sa.select(analyses, films.c.study_key).join(films, films.c.film_id == analyses.c.film_id).where(where)
+        query = query.order_by(analyses.c.explained_at, analyses.c.film_id)
         arrived = study_rows.may_have_arrived(time.time())
         sent = sa.select(objects.c.analysis_id, outbox.c.destination).distinct()
         sent = sent.join(outbox, outbox.c.uid == objects.c.uid).where((objects.c.model == model) & arrived)
         with self._database.read() as c:
             rows = list(c.execute(query).mappings())
-            keys = dict(c.execute(sa.select(films.c.film_id, films.c.study_key)).tuples()) if rows else {}
             at: dict[str, list[str]] = {}
             for one, destination in c.execute(sent.order_by(outbox.c.destination)):
                 at.setdefault(one, []).append(destination)
         return [
             Impact(
                 film_id=r["film_id"],
-                study_key=keys[r["film_id"]],
+                study_key=r["study_key"],
                 state=FilmState(r["state"]),
                 model_version=r["model_version"],
                 model_digest=r["model_digest"],
@@ -246,6 +239,19 @@ class Lifecycle:
 
     # ---- inside a transaction ---------------------------------------------------------------------------------------
 
+    def _merge(self, c: sa.Connection, prior_key: str, surviving_key: str, identity_key: str, now: float) -> int:
+        found = c.execute(films.select().where(films.c.patient_key == prior_key)).mappings().all()
+        self._retire(c, found, "", Retirement.AMENDED, now)
+        ids = [f["film_id"] for f in found]
+        for start in range(0, len(ids), _CHUNK):
+            part = ids[start : start + _CHUNK]
+            values = {"patient_key": surviving_key, "identity_key": identity_key}
+            c.execute(films.update().where(films.c.film_id.in_(part)).values(**values))
+            done = analyses.c.film_id.in_(part) & (analyses.c.state == FilmState.DONE)
+            for line in c.execute(analyses.select().where(done).with_for_update()).mappings().all():
+                self._journal.move(c, line, FilmState.EXPLAINED, now)
+        return len(ids)
+
     def _withdraw(self, c: sa.Connection, film_id: str, reason: Retirement, model: str, now: float) -> int:
         film = c.execute(films.select().where(films.c.film_id == film_id)).mappings().first()
         if film is None or film["withdrawn_at"] is not None or film["state"] == FilmState.QUARANTINED:
@@ -270,9 +276,10 @@ class Lifecycle:
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
             keys = sorted({r["study_key"] for r in part if r["study_key"]})
-    XX.in_(keys) & objects.c.kind.in_(_STUDY_LEVEL)
-            where &= objects.c.kind != "ko"
-            where &= (objects.c.model == model) if model else sa.true()
+            own = objects.c.film_id.in_([r["film_id"] for r in part])
+            shared = objects.c.study_key.in_(keys) & objects.c.kind.in_(_STUDY_LEVEL)
+            line = (objects.c.model == model) if model else sa.true()
+            where = sa.and_(sa.or_(own, shared), objects.c.kind != "ko", line)
             for key in sorted(study_rows.retire(c, where, reason, now)):
                 study_rows.make_due(self._database, c, *key, now)
 

@@ -144,6 +144,8 @@ outbox = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False, default=1, server_default="1"),  # lower goes first
     sa.Column("sent_at", sa.Double, nullable=True),
     sa.Column("confirm_by", sa.Double, nullable=True),  # sent, and to be confirmed until then
+    # how often the destination denied having what it had acknowledged
+    sa.Column("denials", sa.Integer, nullable=False, default=0, server_default="0"),
     _text("commit_transaction", index=True),
     sa.UniqueConstraint("uid", "destination"),
     sa.Index("outbox_due", "destination", "state", "next_attempt"),
@@ -177,8 +179,9 @@ audit = sa.Table(
     _text("action", 16),
     sa.Column("detail", sa.Text, nullable=False, default="", server_default=""),  # JSON
     _text("chain", 71),  # digest over this record and the one before, under the site key
-    _text("writer"),  # the process whose chain it is
+    _text("writer"),  # the connection whose chain it is
     sa.Column("exported", sa.Boolean, nullable=False, default=False, server_default=sa.false(), index=True),
+    sa.Index("audit_chain", "writer", "id"),
 )
 
 #: Rejection notes that name a film, also one that has not come yet.
@@ -196,7 +199,7 @@ merges = sa.Table(
     "merges",
     metadata,
     sa.Column("message_id", sa.String(128), primary_key=True),
-    sa.Column("prior_key", sa.String(64), nullable=False, index=True),
+    sa.Column("prior_key", sa.String(64), primary_key=True, index=True),
     sa.Column("surviving_key", sa.String(64), nullable=False),
     sa.Column("identity_key", sa.String(255), nullable=False),  # file with the surviving patient's identity
     sa.Column("films", sa.Integer, nullable=False),

@@ -158,6 +158,14 @@ class Studies:
         with self._database.write() as c:
             c.execute(studies.update().where(_is(asdict(study))).values(claimed_by="", **values))
 
+    def settle(self, study: Study) -> bool:
+        """Nothing is to be published; False when the study is another worker's by now."""
+        with self._database.write() as c:
+            held = self._held(c, study)
+            if held:
+                self._settle(c, study, StudyState.SETTLED, study.input_digest, time.time(), published=0)
+        return held
+
     def fail(self, study: Study, code: str, message: str) -> None:
         """Give a publication up: what waits for it has failed, and says so."""
         now = time.time()
@@ -169,7 +177,7 @@ class Studies:
                     row = {"film_id": member.film.film_id, "model": study.model}
                     row |= {"analysis_id": member.analysis.analysis_id}
                     self._journal.move(c, row, FilmState.FAILED, now, reason_code=code, reason=message)
-            self._settle(c, study, StudyState.SETTLED, study.input_digest, now)
+            self._settle(c, study, StudyState.SETTLED, study.input_digest, now, published=0)
 
     def publish(
         self,
@@ -287,9 +295,11 @@ class Studies:
         row = c.execute(studies.select().where(_is(asdict(study))).with_for_update()).mappings().first()
         return row is not None and (row["claimed_by"], row["revision"]) == (self._owner, study.revision)
 
-    def _settle(self, c: sa.Connection, study: Study, state: StudyState, input_digest: str, now: float) -> None:
+    def _settle(
+        self, c: sa.Connection, study: Study, state: StudyState, input_digest: str, now: float, *, published: int = 1
+    ) -> None:
         """End a claim; a study that became due again meanwhile stays due."""
-        values: dict[str, Any] = {"revision": study.revision + 1, "input_digest": input_digest, "attempts": 0}
+        values: dict[str, Any] = {"revision": study.revision + published, "input_digest": input_digest, "attempts": 0}
         values |= {"claimed_by": "", "claimed_until": 0.0, "last_error": "", "updated_at": now}
         c.execute(studies.update().where(_is(asdict(study))).values(**values))
         unchanged = _is(asdict(study)) & (studies.c.due_at == study.due_at)

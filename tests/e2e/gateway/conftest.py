@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -11,12 +12,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from highdicom.sr import CodedConcept
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from vidi.embedded import Suite, suite
 from vidi.phantoms import SEVERITIES, PhantomSpec, make, to_dicom
@@ -27,7 +33,8 @@ from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.outbox import Outbox
-from vidi_gateway.store.records import FilmRecord
+from vidi_gateway.store.records import UNFINISHED, DeliveryState, FilmRecord, StudyState, Verdict
+from vidi_gateway.store.schema import arrivals, films, outbox, studies
 
 PATIENCE = 600.0
 
@@ -91,6 +98,7 @@ class GatewayProcess:
             "VIDI_LOW_DISK_BYTES": "0",
             "VIDI_DRAIN_SECONDS": "0",
             "VIDI_SWEEP_SECONDS": "2",
+            "VIDI_SETTLE_SECONDS": "0",
             "VIDI_DELIVERY_CAP_SECONDS": "1",
             **environment,
         }
@@ -144,9 +152,8 @@ class GatewayProcess:
         return {r.film_id if r.state.value == "quarantined" else r.film.sop_instance_uid: r for r in found.values()}
 
     def settle(self, count: int) -> None:
-        """Wait until `count` films are final and everything is delivered or set aside."""
-        wait_until(f"{count} final films", lambda: self._final() >= count)
-        wait_until("an empty outbox", lambda: not any(s.value == "pending" for _, s in self.outbox.counts()))
+        """Wait until `count` films are final, nothing is left to compare or publish, and all is sent or set aside."""
+        wait_until(f"{count} final films", lambda: self._final() >= count and not self._busy())
 
     @property
     def log(self) -> str:
@@ -159,7 +166,18 @@ class GatewayProcess:
         self._close()
 
     def _final(self) -> int:
-        return sum(n for state, n in self.states().items() if state not in ("received", "processing"))
+        return sum(n for state, n in self.states().items() if state not in UNFINISHED)
+
+    def _busy(self) -> bool:
+        """Whether something will happen by itself: in one transaction, for what is finished there begins here."""
+        questions = (
+            sa.exists().where(films.c.state.in_(UNFINISHED)),
+            sa.exists().where(arrivals.c.verdict == Verdict.PENDING),
+            sa.exists().where(studies.c.state == StudyState.WAITING),
+            sa.exists().where(outbox.c.state == DeliveryState.PENDING),
+        )
+        with self.journal.database.read() as c:
+            return any(c.execute(sa.select(question)).scalar() for question in questions)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -241,3 +259,38 @@ def dead_port() -> Iterator[int]:
 def port() -> int:
     """A port that nobody listens on."""
     return free_port()
+
+
+MEANINGS = {
+    "113001": "Rejected for Quality Reasons",
+    "113037": "Rejected for Patient Safety Reasons",
+    "113038": "Incorrect Modality Worklist Entry",
+    "113039": "Data Retention Policy Expired",
+}
+
+
+def _rejection_note(films: Sequence[bytes], code: str) -> bytes:
+    """A note that rejects films of one study."""
+    datasets = [dcmread(io.BytesIO(f)) for f in films]
+    title = CodedConcept(code, "DCM", MEANINGS[code])
+    content = KeyObjectSelection(document_title=title, referenced_objects=datasets)
+    document = KeyObjectSelectionDocument(
+        evidence=datasets,
+        content=content,
+        series_instance_uid=generate_uid(),
+        series_number=99,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="Archive",
+        institution_name="Test",
+        institutional_department_name="Test",
+    )
+    buffer = io.BytesIO()
+    document.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def rejection_note() -> Callable[[Sequence[bytes], str], bytes]:
+    """Writes rejection notes as an archive would (IHE RAD, Imaging Object Change Management): films, and a code."""
+    return _rejection_note

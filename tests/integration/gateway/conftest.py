@@ -13,12 +13,14 @@ import pytest
 from vidi.phantoms import PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.scp import Node
 from vidi_gateway.pipeline.intake import Intake
+from vidi_gateway.rules import Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.files import FileStore
 from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.site_key import SiteKey
 
 
@@ -56,11 +58,14 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
             stack.callback(database.close)
             database.create_schema()
             journal, audit = Journal(database), Audit(database)
+            lifecycle = Lifecycle(journal)
             arrivals, store = Arrivals(journal), FileStore(tmp_path / "files")
             intake = Intake(
                 settings,
+                rules=Rules.load(settings.rules_file, settings),
                 journal=journal,
                 arrivals=arrivals,
+                lifecycle=lifecycle,
                 audit=audit,
                 store=store,
                 site_key=SiteKey.open(settings.site_key_path),

@@ -27,6 +27,7 @@ from vidi_gateway.store.records import (
     Summary,
     Verdict,
 )
+from vidi_gateway.store.studies import Studies
 
 LATERAL = Refusal("VIEW_LATERAL", "a lateral view")
 SUMMARY = Summary(
@@ -52,6 +53,7 @@ def new(film_id: str, **changes: object) -> NewFilm:
         "file_bytes": 10,
         "model": "m",
         "source": "test",
+        "study_key": f"s{film_id}",
     }
     return NewFilm(**(values | changes))  # type: ignore[arg-type]
 
@@ -69,8 +71,24 @@ def to_processing(journal: Journal, film_id: str, model: str = "m") -> str:
 
 
 def finish(journal: Journal, one: str, results: list[StoredObject], routes: dict[str, tuple[str, ...]]) -> bool:
-    return journal.finish(
-        one, 1, outcome_key="k", outcome_digest="sha256:o", summary=SUMMARY, results=results, routes=routes
+    """Record an outcome, and publish its study."""
+    if not journal.record(one, 1, outcome_key="k", outcome_digest="sha256:o", summary=SUMMARY):
+        return False
+    return publish(journal, results, routes)
+
+
+def publish(journal: Journal, results: list[StoredObject], routes: dict[str, tuple[str, ...]]) -> bool:
+    studies = Studies(journal, "w")
+    (study,) = studies.claim(10)
+    return studies.publish(
+        studies.snapshot(study),
+        results=results,
+        notes=(),
+        routes={r.film_id: routes for r in results},
+        priority=1,
+        input_digest="sha256:i",
+        reason="replaced",
+        settled=True,
     )
 
 
@@ -104,7 +122,7 @@ def test_the_way_to_done_is_one_transaction_with_its_outbox(journal: Journal, da
     journal.add_film(new("fa"))
     one = to_processing(journal, "fa")
     assert journal.film("fa").state is FilmState.PROCESSING
-    results = [stored("fa", "1.1"), stored("fa", "1.2", "pm"), stored("fa", "1.3", "sc"), stored("fa", "1.3", "png")]
+    results = [stored("fa", "1.1"), stored("fa", "1.2", "pm"), stored("fa", "1.3", "sc"), stored("fa", "1.4", "png")]
     assert finish(journal, one, results, {"pacs": ("sr", "sc"), "archive": ("pm",)})
     record = journal.records(["fa"])["fa"]
     assert record.state is FilmState.DONE
@@ -113,7 +131,7 @@ def test_the_way_to_done_is_one_transaction_with_its_outbox(journal: Journal, da
         ("1.1", "sr", ["pacs"]),
         ("1.2", "pm", ["archive"]),
         ("1.3", "sc", ["pacs"]),
-        ("1.3", "png", []),
+        ("1.4", "png", []),
     ]
     assert not finish(journal, one, [stored("fa", "9.9")], {"pacs": ("sr",)}), "a final analysis does not change"
     assert Outbox(database, "w").counts() == {("pacs", DeliveryState.PENDING): 2, ("archive", DeliveryState.PENDING): 1}

@@ -22,6 +22,8 @@ class FilmState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FILM_STATE_REFUSED: _ClassVar[FilmState]
     FILM_STATE_FAILED: _ClassVar[FilmState]
     FILM_STATE_QUARANTINED: _ClassVar[FilmState]
+    FILM_STATE_EXPLAINED: _ClassVar[FilmState]
+    FILM_STATE_WITHDRAWN: _ClassVar[FilmState]
 
 class ObjectKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -30,6 +32,7 @@ class ObjectKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECT_KIND_PARAMETRIC_MAP: _ClassVar[ObjectKind]
     OBJECT_KIND_SECONDARY_CAPTURE: _ClassVar[ObjectKind]
     OBJECT_KIND_OVERLAY_PNG: _ClassVar[ObjectKind]
+    OBJECT_KIND_REJECTION_NOTE: _ClassVar[ObjectKind]
 
 class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -37,6 +40,8 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_PENDING: _ClassVar[DeliveryState]
     DELIVERY_STATE_SENT: _ClassVar[DeliveryState]
     DELIVERY_STATE_DEAD_LETTER: _ClassVar[DeliveryState]
+    DELIVERY_STATE_CONFIRMED: _ClassVar[DeliveryState]
+    DELIVERY_STATE_CANCELLED: _ClassVar[DeliveryState]
 
 class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -51,15 +56,20 @@ FILM_STATE_DONE: FilmState
 FILM_STATE_REFUSED: FilmState
 FILM_STATE_FAILED: FilmState
 FILM_STATE_QUARANTINED: FilmState
+FILM_STATE_EXPLAINED: FilmState
+FILM_STATE_WITHDRAWN: FilmState
 OBJECT_KIND_UNSPECIFIED: ObjectKind
 OBJECT_KIND_STRUCTURED_REPORT: ObjectKind
 OBJECT_KIND_PARAMETRIC_MAP: ObjectKind
 OBJECT_KIND_SECONDARY_CAPTURE: ObjectKind
 OBJECT_KIND_OVERLAY_PNG: ObjectKind
+OBJECT_KIND_REJECTION_NOTE: ObjectKind
 DELIVERY_STATE_UNSPECIFIED: DeliveryState
 DELIVERY_STATE_PENDING: DeliveryState
 DELIVERY_STATE_SENT: DeliveryState
 DELIVERY_STATE_DEAD_LETTER: DeliveryState
+DELIVERY_STATE_CONFIRMED: DeliveryState
+DELIVERY_STATE_CANCELLED: DeliveryState
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_RUNNING: JobState
 JOB_STATE_DONE: JobState
@@ -152,7 +162,7 @@ class ClassResult(_message.Message):
     def __init__(self, name: _Optional[str] = ..., probability: _Optional[float] = ..., logit: _Optional[float] = ..., additivity_residual: _Optional[float] = ..., favorable_sum: _Optional[float] = ..., glum_sum: _Optional[float] = ...) -> None: ...
 
 class FilmResult(_message.Message):
-    __slots__ = ("model", "prediction", "classes", "calibrated", "warnings", "cache_hit", "explanation_key", "background_digest", "method", "objects", "map_to_film")
+    __slots__ = ("model", "prediction", "classes", "calibrated", "warnings", "cache_hit", "explanation_key", "background_digest", "method", "objects", "map_to_film", "superseded_by", "urgency")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +174,8 @@ class FilmResult(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     MAP_TO_FILM_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_BY_FIELD_NUMBER: _ClassVar[int]
+    URGENCY_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     prediction: str
     classes: _containers.RepeatedCompositeFieldContainer[ClassResult]
@@ -175,7 +187,9 @@ class FilmResult(_message.Message):
     method: str
     objects: _containers.RepeatedCompositeFieldContainer[ResultObject]
     map_to_film: _common_pb2.Affine
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., prediction: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassResult, _Mapping]]] = ..., calibrated: _Optional[bool] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., cache_hit: _Optional[bool] = ..., explanation_key: _Optional[str] = ..., background_digest: _Optional[str] = ..., method: _Optional[str] = ..., objects: _Optional[_Iterable[_Union[ResultObject, _Mapping]]] = ..., map_to_film: _Optional[_Union[_common_pb2.Affine, _Mapping]] = ...) -> None: ...
+    superseded_by: str
+    urgency: float
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., prediction: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassResult, _Mapping]]] = ..., calibrated: _Optional[bool] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., cache_hit: _Optional[bool] = ..., explanation_key: _Optional[str] = ..., background_digest: _Optional[str] = ..., method: _Optional[str] = ..., objects: _Optional[_Iterable[_Union[ResultObject, _Mapping]]] = ..., map_to_film: _Optional[_Union[_common_pb2.Affine, _Mapping]] = ..., superseded_by: _Optional[str] = ..., urgency: _Optional[float] = ...) -> None: ...
 
 class Film(_message.Message):
     __slots__ = ("film_id", "state", "reason_code", "reason", "receive_time", "update_time", "result")

@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("identity_key", sa.String(length=255), nullable=False),
         sa.Column("films", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("message_id"),
+        sa.PrimaryKeyConstraint("message_id", "prior_key"),
     )
     op.create_index(op.f("ix_merges_prior_key"), "merges", ["prior_key"], unique=False)
     op.create_table(
@@ -110,6 +110,7 @@ def upgrade() -> None:
     op.add_column("audit", sa.Column("writer", sa.String(length=64), server_default="", nullable=False))
     op.add_column("audit", sa.Column("exported", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index(op.f("ix_audit_exported"), "audit", ["exported"], unique=False)
+    op.create_index("audit_chain", "audit", ["writer", "id"], unique=False)
     op.add_column("films", sa.Column("study_key", sa.String(length=64), server_default="", nullable=False))
     op.add_column("films", sa.Column("patient_key", sa.String(length=64), server_default="", nullable=False))
     op.add_column("films", sa.Column("routing", sa.Text(), server_default="", nullable=False))
@@ -130,5 +131,6 @@ def upgrade() -> None:
     op.add_column("outbox", sa.Column("priority", sa.Integer(), server_default="1", nullable=False))
     op.add_column("outbox", sa.Column("sent_at", sa.Double(), nullable=True))
     op.add_column("outbox", sa.Column("confirm_by", sa.Double(), nullable=True))
+    op.add_column("outbox", sa.Column("denials", sa.Integer(), server_default="0", nullable=False))
     op.add_column("outbox", sa.Column("commit_transaction", sa.String(length=64), server_default="", nullable=False))
     op.create_index(op.f("ix_outbox_commit_transaction"), "outbox", ["commit_transaction"], unique=False)
