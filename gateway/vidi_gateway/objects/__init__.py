@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidi_gateway.objects.build import build_all, build_study
+from vidi_gateway.objects.build import build_study
 from vidi_gateway.objects.identity import identity_digest, same_patient
 from vidi_gateway.objects.own import is_own
 from vidi_gateway.objects.parts import BuildOptions, BuiltObject, FilmPart, NotAnalysed, Predecessor, Withdrawn
@@ -20,7 +20,6 @@ __all__ = [
     "RejectionNote",
     "RejectionReason",
     "Withdrawn",
-    "build_all",
     "build_rejection",
     "build_study",
     "identity_digest",

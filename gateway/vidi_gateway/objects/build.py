@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 from pydicom import Dataset
 
 from vidi_gateway.objects import common, film_picture, parametric_map, secondary_capture, structured_report
 from vidi_gateway.objects.parts import BuildOptions, BuiltObject, FilmPart, NotAnalysed, Predecessor, Withdrawn
 from vidi_gateway.objects.study import study_of
-from vidi_gateway.outcome import FilmOutcome
 
 
 def build_study(
@@ -93,13 +90,6 @@ def build_study(
         capture = secondary_capture.build(study, secondary_capture.compose(study, pictures))
         objects.append(_dicom("sc", capture))
     return objects + pngs
-
-
-def build_all(
-    header: Dataset, film: npt.NDArray[np.floating], outcome: FilmOutcome, options: BuildOptions
-) -> list[BuiltObject]:
-    """Build the objects of a study of one film, see `build_study`."""
-    return build_study([FilmPart("film", header, film, outcome)], options)
 
 
 def _dicom(kind: str, ds: Dataset, class_name: str = "", sign: str = "", film_id: str = "") -> BuiltObject:

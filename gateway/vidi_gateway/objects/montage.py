@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ _MARGIN, _GAP, _BAND = 28, 24, 56
 
 
 def montage(films: Sequence[tuple[str, RGB]], head: Sequence[str], remarks: Sequence[str]) -> RGB:
-    """Put pictures beside one another, two in a row.
+    """Put pictures below and beside one another.
 
     Parameters
     ----------
@@ -37,26 +38,40 @@ def montage(films: Sequence[tuple[str, RGB]], head: Sequence[str], remarks: Sequ
     """
     if len(films) == 1 and not head and not remarks:
         return films[0][1]
-    columns = min(len(films), 2)
-    height = max(rgb.shape[0] for _, rgb in films)
-    width = max(rgb.shape[1] for _, rgb in films)
+    columns = _columns([rgb.shape[:2] for _, rgb in films])
+    grid = [list(films[i : i + columns]) for i in range(0, len(films), columns)]
+    widths = [max(row[i][1].shape[1] for row in grid if i < len(row)) for i in range(columns)]
     band = _BAND if len(films) > 1 else 0
-    size = 22 if columns == 1 else 32
-    whole = columns * (width + _GAP) - _GAP
-    lines = [(part, TEXT) for line in head for part in canvas.wrap(line, whole - 2 * _MARGIN, size)]
-    lines += [(part, WARNING) for line in remarks for part in canvas.wrap(line, whole - 2 * _MARGIN, size)]
-    top = _MARGIN + round(1.4 * size) * len(lines)
-    rows = -(-len(films) // columns)
-    panel = Canvas(whole, top + rows * (band + height + _GAP) - _GAP)
+    heights = [max(rgb.shape[0] for _, rgb in row) + band for row in grid]
+    width = sum(widths) + _GAP * (columns - 1)
+    size = 22 if len(films) == 1 else 28
+    lines = [(part, TEXT) for line in head for part in canvas.wrap(line, width - 2 * _MARGIN, size)]
+    lines += [(part, WARNING) for line in remarks for part in canvas.wrap(line, width - 2 * _MARGIN, size)]
+    leading = round(1.4 * size)
+    y = _MARGIN + leading * len(lines)
+    panel = Canvas(width, y + sum(heights) + _GAP * (len(grid) - 1))
     for i, (line, colour) in enumerate(lines):
-        panel.text(_MARGIN, _MARGIN + round(1.4 * size) * i, line, size=size, colour=colour)
-    for i, (name, rgb) in enumerate(films):
-        x, y = (i % columns) * (width + _GAP), top + (i // columns) * (band + height + _GAP)
-        if band:
-            panel.line((x + _MARGIN, y + 8), (x + width - _MARGIN, y + 8))
-            panel.text(x + _MARGIN, y + 20, name, size=size)
-        panel.paste(x, y + band, rgb)
+        panel.text(_MARGIN, _MARGIN + leading * i, line, size=size, colour=colour)
+    for row, height in zip(grid, heights, strict=True):
+        x = 0
+        for (name, rgb), column in zip(row, widths, strict=False):
+            if band:
+                panel.line((x + _MARGIN, y + 8), (x + column - _MARGIN, y + 8))
+                panel.text(x + _MARGIN, y + 20, name, size=size)
+            panel.paste(x, y + band, rgb)
+            x += column + _GAP
+        y += height + _GAP
     return _bounded(panel.rgb())
+
+
+def _columns(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return 1 or 2: the number of columns that makes the whole come closer to a square, as screens do."""
+
+    def elongation(columns: int) -> float:
+        height = sum(max(h for h, _ in shapes[i : i + columns]) for i in range(0, len(shapes), columns))
+        return abs(math.log(columns * max(w for _, w in shapes) / height))
+
+    return min(range(1, min(len(shapes), 2) + 1), key=elongation)
 
 
 def _bounded(rgb: RGB) -> RGB:

@@ -93,7 +93,13 @@ def build_rejection(retired: Sequence[bytes], reason: RejectionReason, options: 
     names = {source.uid(ds, "SOPInstanceUID"): ds for ds in objects}
     attributes = base.of_header(objects[0], study_uid, options.created, options)
     fingerprint = uids.digest_of(
-        "rejection", uids.BUILDER_VERSION, LIBRARIES, base.values_of(attributes), reason.value, list(names)
+        "rejection",
+        uids.BUILDER_VERSION,
+        LIBRARIES,
+        base.values_of(attributes),
+        reason.value,
+        list(names),
+        (options.software_version, options.device_serial, options.created.isoformat()),
     )
     ds = common.new_object(
         _Retired(attributes, fingerprint),

@@ -41,7 +41,7 @@ def of_study(study: Study) -> list[MeasurementsAndQualitativeEvaluations]:
         return []
     evaluations = _warnings({code for s in said for code in s.warnings})
     reasons = dict.fromkeys(s.reason for s in said if s.reason)
-    evaluations += [QualitativeEvaluation(codes.WITHDRAWAL_REASON, codes.concept(r.code)) for r in reasons]
+    evaluations += [QualitativeEvaluation(codes.WITHDRAWN_FOR, codes.concept(r.code)) for r in reasons]
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=study.uid("tracking", "study"), identifier="ViDi study"),
         finding_sites=[FindingSite(codes.THORAX)],

@@ -14,6 +14,7 @@ from vidi_gateway.objects.reasons import RejectionReason
 from vidi_gateway.objects.study import Exposure, Study
 
 _MOST_UIDS = 20
+_NOT_NEGATIVE = "A film without a result is not a negative film."
 _T = TypeVar("_T")
 
 
@@ -67,12 +68,10 @@ def of_exposure(study: Study, exposure: Exposure) -> list[Statement]:
 
 def _not_analysed(study: Study) -> Iterable[Statement]:
     for (code, message), group in _grouped(study.not_analysed, lambda n: (n.code, n.message)):
-        said = f"NOT_ANALYSED: {_films(len(group))}, {code}"
-        text = f"{said}. {message.rstrip('.') + '. ' if message else ''}" + (
-            "A film without a result is not a negative film." + _named(n.sop_instance_uid for n in group)
-        )
-        caption = f"{said}. No result, which does not mean a negative one."
-        yield Statement(text, caption, ("NOT_ANALYSED", code))
+        said = f"NOT_ANALYSED: {_films(len(group))}, {code}."
+        why = f" {message.rstrip('.')}." if message else ""
+        text = f"{said}{why} {_NOT_NEGATIVE}{_named(n.sop_instance_uid for n in group)}"
+        yield Statement(text, f"{said} {_NOT_NEGATIVE}", ("NOT_ANALYSED", code))
 
 
 def _withdrawn(study: Study) -> Iterable[Statement]:

@@ -22,7 +22,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from vidi.imaging.geometry import Affine
 from vidi.imaging.notes import Note
-from vidi_gateway.objects import BuildOptions, BuiltObject, build_all
+from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study
 from vidi_gateway.outcome import ClassOutcome, Code, FilmOutcome, ModelInfo
 
 NAME = "Yamada^Tarou=山田^太郎=やまだ^たろう"
@@ -147,4 +147,4 @@ def objects(outcome: FilmOutcome) -> list[BuiltObject]:
     header.PatientOrientation = ["L", "F"]
     film = np.linspace(0, 1, 260 * 240, dtype=np.float32).reshape(260, 240)
     options = BuildOptions(created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), kinds=("sr", "pm", "sc"))
-    return build_all(header, film, outcome, options)
+    return build_study([FilmPart("film", header, film, outcome)], options)

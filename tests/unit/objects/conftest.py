@@ -25,6 +25,7 @@ from vidi_gateway.outcome import ClassOutcome, Code, FilmOutcome, ModelInfo
 
 CREATED = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
 SHAPE = (97, 83)
+IODS = ("Comprehensive3DSR", "ParametricMap", "SCImage", "KeyObjectSelectionDocument")
 CODES = {"normal": Code("NORMAL", "99VIDI", "Model class 'normal'"), "pneumonia": Code("233604007", "SCT", "Pneumonia")}
 
 
@@ -193,7 +194,7 @@ def dciodvfy(tmp_path: Path) -> Callable[[bytes], list[str]]:
             [tool, "-new", path], capture_output=True, text=True, timeout=60, check=False, errors="replace"
         )
         lines = (done.stdout + done.stderr).splitlines()
-        assert any(line.strip() in ("Comprehensive3DSR", "ParametricMap", "SCImage") for line in lines), lines
+        assert any(line.strip() in IODS for line in lines), lines
         return [line for line in lines if line.startswith("Error")] + (
             [f"exit {done.returncode}"] if done.returncode else []
         )

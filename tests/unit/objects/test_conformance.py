@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pydicom import Dataset
 
-from vidi_gateway.objects import BuildOptions, BuiltObject, build_all, is_own
+from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study, is_own
 from vidi_gateway.outcome import FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
@@ -26,7 +26,7 @@ def built(
     named_header: tuple[Dataset, str], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
 ) -> list[BuiltObject]:
     """All objects of one header."""
-    return build_all(named_header[0], film, make_outcome(), options)
+    return build_study([FilmPart("film", named_header[0], film, make_outcome())], options)
 
 
 def test_every_object_is_valid_dicom(

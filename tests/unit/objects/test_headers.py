@@ -19,7 +19,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-from vidi_gateway.objects import BuildOptions, build_all, identity_digest, is_own, source
+from vidi_gateway.objects import BuildOptions, FilmPart, build_study, identity_digest, is_own, source
 from vidi_gateway.outcome import FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
@@ -125,8 +125,15 @@ def test_no_header_crashes_the_builder(
     film = np.zeros((20, 16), np.float32)
     identity_digest(header)
     is_own(header)
-    built = build_all(header, film, make_outcome(grid=(16, 16)), replace(options, kinds=("sr", "pm")))
-    assert build_all(_raw(values), film, make_outcome(grid=(16, 16)), replace(options, kinds=("sr", "pm"))) == built
+    built = build_study(
+        [FilmPart("film", header, film, make_outcome(grid=(16, 16)))], replace(options, kinds=("sr", "pm"))
+    )
+    assert (
+        build_study(
+            [FilmPart("film", _raw(values), film, make_outcome(grid=(16, 16)))], replace(options, kinds=("sr", "pm"))
+        )
+        == built
+    )
     for o in built:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -159,7 +166,9 @@ def test_nothing_of_the_header_is_logged_or_warned_about(
     values["SpecificCharacterSet"] = b"ISO_IR 192"
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always")
-        build_all(_raw(values), film, make_outcome(grid=(16, 16)), replace(options, kinds=("sr", "pm")))
+        build_study(
+            [FilmPart("film", _raw(values), film, make_outcome(grid=(16, 16)))], replace(options, kinds=("sr", "pm"))
+        )
     said = " ".join([str(w.message) for w in warned] + [r.getMessage() for r in caplog.records])
     assert SECRET.decode() not in said
 
@@ -213,7 +222,7 @@ def test_a_study_uid_with_leading_zeros_stays_as_it_is(
     header.SeriesInstanceUID = "1.2.3"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        built = build_all(header, film, make_outcome(), replace(options, kinds=("sr",)))
+        built = build_study([FilmPart("film", header, film, make_outcome())], replace(options, kinds=("sr",)))
     assert source.study_uid(pydicom.dcmread(io.BytesIO(built[0].data))) == "1.2.0840.07"
 
 
@@ -235,7 +244,7 @@ def test_a_deidentified_film_gives_deidentified_results(
     plain_header: Callable[..., Dataset], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
 ) -> None:
     header = plain_header(PatientIdentityRemoved="YES", QualityControlSubject="YES")
-    for o in build_all(header, film, make_outcome(), replace(options, kinds=("sr", "pm"))):
+    for o in build_study([FilmPart("film", header, film, make_outcome())], replace(options, kinds=("sr", "pm"))):
         ds = pydicom.dcmread(io.BytesIO(o.data))
         assert ds.PatientIdentityRemoved == "YES" and ds.DeidentificationMethod
         assert ds.QualityControlSubject == "YES"

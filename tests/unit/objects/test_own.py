@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from pydicom import Dataset
 
-from vidi_gateway.objects import BuildOptions, BuiltObject, build_all, is_own
+from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study, is_own
 from vidi_gateway.outcome import FilmOutcome
 
 
@@ -22,7 +22,11 @@ def own(
     read: Callable[[BuiltObject], Dataset],
 ) -> list[Dataset]:
     """All kinds of our objects."""
-    return [read(o) for o in build_all(plain_header(), film, make_outcome(), options) if o.kind != "png"]
+    return [
+        read(o)
+        for o in build_study([FilmPart("film", plain_header(), film, make_outcome())], options)
+        if o.kind != "png"
+    ]
 
 
 def test_all_kinds(own: list[Dataset]) -> None:

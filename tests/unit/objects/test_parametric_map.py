@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset
 
 from vidi.imaging.geometry import Affine
-from vidi_gateway.objects import BuildOptions, BuiltObject, build_all
+from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study
 from vidi_gateway.outcome import ClassOutcome, FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
@@ -29,7 +29,9 @@ def build(
     """Builds the maps by class and sign."""
 
     def run(header: Dataset | None = None, **changes: object) -> Maps:
-        built = build_all(header or plain_header(), film, make_outcome(**changes), replace(options, kinds=("pm",)))
+        built = build_study(
+            [FilmPart("film", header or plain_header(), film, make_outcome(**changes))], replace(options, kinds=("pm",))
+        )
         return {(o.class_name, o.sign): read(o) for o in built if o.kind == "pm"}
 
     return run
@@ -127,5 +129,5 @@ def test_a_class_without_attribution_is_a_map_of_zeros(
     first = make_outcome().classes[0]
     empty = ClassOutcome("none", 0, first.code, 1.0, 0.0, 0.0, zero, 0.0, 0.0, 0.0, 0.0)
     outcome = make_outcome(classes=(empty,), top=0, model={"map_scale": 0.0})
-    for built in build_all(plain_header(), film, outcome, replace(options, kinds=("pm",))):
+    for built in build_study([FilmPart("film", plain_header(), film, outcome)], replace(options, kinds=("pm",))):
         assert dciodvfy(built.data) == []

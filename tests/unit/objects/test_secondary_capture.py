@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pydicom import Dataset
 
-from vidi_gateway.objects import BuildOptions, build_all
+from vidi_gateway.objects import BuildOptions, FilmPart, build_study
 from vidi_gateway.outcome import FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
@@ -27,7 +27,7 @@ def capture(
 
     def run(header: Dataset | None = None, **changes: object) -> tuple[Dataset, Pixels]:
         wanted = replace(options, kinds=("sc", "png"))
-        sc, png = build_all(header or plain_header(), film, make_outcome(**changes), wanted)
+        sc, png = build_study([FilmPart("film", header or plain_header(), film, make_outcome(**changes))], wanted)
         assert png.media_type == "image/png" and png.sop_class_uid == ""
         return pydicom.dcmread(io.BytesIO(sc.data)), np.asarray(Image.open(io.BytesIO(png.data)))
 

@@ -15,7 +15,7 @@ import pytest
 from pydicom import Dataset
 
 from vidi.imaging.notes import Note
-from vidi_gateway.objects import BuildOptions, BuiltObject, build_all
+from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study
 from vidi_gateway.outcome import Code, FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
@@ -29,7 +29,9 @@ def build(
     """Builds a report and the maps."""
 
     def run(*, kinds: tuple[str, ...] = ("sr", "pm"), **changes: object) -> tuple[Dataset, list[BuiltObject]]:
-        built = build_all(plain_header(), film, make_outcome(**changes), replace(options, kinds=kinds))
+        built = build_study(
+            [FilmPart("film", plain_header(), film, make_outcome(**changes))], replace(options, kinds=kinds)
+        )
         return pydicom.dcmread(io.BytesIO(built[0].data)), built[1:]
 
     return run

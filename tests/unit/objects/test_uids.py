@@ -19,7 +19,7 @@ import pytest
 from pydicom import Dataset
 
 from vidi.errors import InvalidInput
-from vidi_gateway.objects import BuildOptions, BuiltObject, build_all
+from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study
 from vidi_gateway.objects.uids import derive
 from vidi_gateway.outcome import FilmOutcome
 
@@ -41,17 +41,17 @@ def _uids(objects: list[BuiltObject]) -> set[str]:
 def test_same_inputs_same_bytes(
     plain_header: Callable[..., Dataset], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
 ) -> None:
-    first = build_all(plain_header(), film, make_outcome(), options)
-    again = build_all(plain_header(), film.astype(np.float64), make_outcome(), options)
+    first = build_study([FilmPart("film", plain_header(), film, make_outcome())], options)
+    again = build_study([FilmPart("film", plain_header(), film.astype(np.float64), make_outcome())], options)
     assert first == again
     restored = FilmOutcome.from_bytes(make_outcome().to_bytes())
-    assert build_all(plain_header(), film, restored, options) == first
+    assert build_study([FilmPart("film", plain_header(), film, restored)], options) == first
 
 
 def test_uids_are_valid_and_each_of_its_own(
     plain_header: Callable[..., Dataset], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
 ) -> None:
-    built = build_all(plain_header(), film, make_outcome(), options)
+    built = build_study([FilmPart("film", plain_header(), film, make_outcome())], options)
     uids = _uids(built)
     # 6 instances, each in its own series, and one frame of reference
     assert len(uids) == 13
@@ -92,11 +92,16 @@ def test_other_inputs_other_uids(
 ) -> None:
     where, _, fields = change
     options = replace(options, kinds=("sr", "pm"))
-    before = build_all(plain_header(), film, make_outcome(), options)
-    after = build_all(
-        plain_header(**(fields if where == "header" else {})),
-        film / 2 if where == "film" else film,
-        make_outcome(**(fields if where == "outcome" else {})),
+    before = build_study([FilmPart("film", plain_header(), film, make_outcome())], options)
+    after = build_study(
+        [
+            FilmPart(
+                "film",
+                plain_header(**(fields if where == "header" else {})),
+                film / 2 if where == "film" else film,
+                make_outcome(**(fields if where == "outcome" else {})),
+            )
+        ],
         replace(
             options,
             **(fields if where == "options" else {}),  # type: ignore[arg-type]
@@ -129,11 +134,14 @@ def test_the_time_needs_a_zone_and_kinds_are_known(
     plain_header: Callable[..., Dataset], film: Pixels, make_outcome: Callable[..., FilmOutcome], options: BuildOptions
 ) -> None:
     with pytest.raises(InvalidInput, match="time zone"):
-        build_all(plain_header(), film, make_outcome(), replace(options, created=options.created.replace(tzinfo=None)))
+        build_study(
+            [FilmPart("film", plain_header(), film, make_outcome())],
+            replace(options, created=options.created.replace(tzinfo=None)),
+        )
     with pytest.raises(InvalidInput, match="seg"):
-        build_all(plain_header(), film, make_outcome(), replace(options, kinds=("sr", "seg")))
+        build_study([FilmPart("film", plain_header(), film, make_outcome())], replace(options, kinds=("sr", "seg")))
     with pytest.raises(InvalidInput, match="two axes"):
-        build_all(plain_header(), film[None], make_outcome(), options)
+        build_study([FilmPart("film", plain_header(), film[None], make_outcome())], options)
 
 
 def test_dates_follow_the_headers_time_zone(
@@ -149,5 +157,9 @@ def test_dates_follow_the_headers_time_zone(
         ("+0530", ("20260304", "103607.000890", "+0530")),
         ("+9900", ("20260304", "050607.000890", None)),
     ):
-        ds = read(build_all(plain_header(TimezoneOffsetFromUTC=offset), film, make_outcome(), options)[0])
+        ds = read(
+            build_study([FilmPart("film", plain_header(TimezoneOffsetFromUTC=offset), film, make_outcome())], options)[
+                0
+            ]
+        )
         assert (ds.ContentDate, ds.ContentTime, ds.get("TimezoneOffsetFromUTC")) == expected
