@@ -22,7 +22,16 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from vidi.imaging.geometry import Affine
 from vidi.imaging.notes import Note
-from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study
+from vidi_gateway.objects import (
+    BuildOptions,
+    BuiltObject,
+    FilmPart,
+    Predecessor,
+    RejectionReason,
+    Withdrawn,
+    build_rejection,
+    build_study,
+)
 from vidi_gateway.outcome import ClassOutcome, Code, FilmOutcome, ModelInfo
 
 NAME = "Yamada^Tarou=山田^太郎=やまだ^たろう"
@@ -132,19 +141,38 @@ def outcome() -> FilmOutcome:
     )
 
 
-@pytest.fixture(scope="module")
-def objects(outcome: FilmOutcome) -> list[BuiltObject]:
-    """All DICOM objects of one film whose patient has a Japanese name."""
+def _part(number: int, outcome: FilmOutcome) -> FilmPart:
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 192"
     header.SOPClassUID = DigitalXRayImageStorageForPresentation
-    header.SOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
+    header.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.1.{number}"
     header.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.2"
     header.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.3"
     header.PatientName = NAME
     header.PatientID = "J-1"
     header.StudyDate = "20240102"
+    header.ViewPosition = ("AP", "PA")[number % 2]
+    header.AcquisitionDate, header.AcquisitionTime = "20240102", f"10{number:02d}00"
     header.PatientOrientation = ["L", "F"]
     film = np.linspace(0, 1, 260 * 240, dtype=np.float32).reshape(260, 240)
+    return FilmPart(f"f{number}", header, film, outcome)
+
+
+@pytest.fixture(scope="module")
+def results(outcome: FilmOutcome) -> list[BuiltObject]:
+    """The DICOM objects of a study of two films, whose patient has a Japanese name."""
     options = BuildOptions(created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), kinds=("sr", "pm", "sc"))
-    return build_study([FilmPart("film", header, film, outcome)], options)
+    return build_study([_part(1, outcome), _part(2, outcome)], options)
+
+
+@pytest.fixture(scope="module")
+def objects(results: list[BuiltObject]) -> list[BuiltObject]:
+    """The study's results, the report that withdraws them, and the note that rejects them."""
+    options = BuildOptions(created=datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC))
+    report = results[0].data
+    withdrawn = [Withdrawn("f1", RejectionReason.QUALITY)]
+    withdrawal = build_study(
+        [], options, predecessors=[Predecessor.of(report)], withdrawn=withdrawn, base=report, revision=2
+    )
+    note = build_rejection([o.data for o in results], RejectionReason.QUALITY, options)
+    return [*results, *withdrawal, note]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from vidi_gateway.objects import BuiltObject, is_own
+from vidi_gateway.objects import BuiltObject, is_own, read_rejection
 from vidi_gateway.outcome import FilmOutcome
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def stored(orthanc: Any, objects: list[BuiltObject]) -> dict[str, bytes]:
 
 
 def test_it_comes_back_as_it_was(stored: dict[str, bytes], objects: list[BuiltObject]) -> None:
-    assert len(stored) == 6
+    # report, capture, 4 maps of each of 2 films, withdrawal, rejection note
+    assert len(stored) == len(objects) == 12
     for o in objects:
         sent, back = (pydicom.dcmread(io.BytesIO(d)) for d in (o.data, stored[o.sop_instance_uid]))
         assert sent == back
@@ -47,10 +49,10 @@ def test_it_comes_back_as_it_was(stored: dict[str, bytes], objects: list[BuiltOb
 
 
 def test_the_maps_come_back_exactly(stored: dict[str, bytes], objects: list[BuiltObject], outcome: FilmOutcome) -> None:
-    for c in outcome.classes:
+    for film_id, c in product(("f1", "f2"), outcome.classes):
         parts = {}
         for o in objects:
-            if o.class_name == c.name:
+            if (o.film_id, o.class_name) == (film_id, c.name):
                 ds = pydicom.dcmread(io.BytesIO(stored[o.sop_instance_uid]))
                 parts[o.sign] = np.frombuffer(ds.FloatPixelData, "<f4").reshape(ds.Rows, ds.Columns)
         assert (parts["favorable"] - parts["glum"]).tobytes() == c.map.tobytes()
@@ -62,8 +64,8 @@ def test_one_study_of_one_patient_nothing_twice(stored: dict[str, bytes], orthan
     assert {k: counts[f"Count{k}"] for k in ("Patients", "Studies", "Series", "Instances")} == {
         "Patients": 1,
         "Studies": 1,
-        "Series": 6,
-        "Instances": 6,
+        "Series": 12,
+        "Instances": 12,
     }
 
 
@@ -80,3 +82,12 @@ def test_the_picture_is_rendered(stored: dict[str, bytes], orthanc: Any, objects
     capture = next(o for o in objects if o.kind == "sc")
     preview = Image.open(io.BytesIO(orthanc.get(f"/instances/{orthanc.find(capture.sop_instance_uid)}/preview")))
     assert np.array_equal(np.asarray(preview.convert("RGB")), pydicom.dcmread(io.BytesIO(capture.data)).pixel_array)
+
+
+def test_the_note_comes_back_as_a_note_about_all_results(
+    stored: dict[str, bytes], objects: list[BuiltObject], results: list[BuiltObject]
+) -> None:
+    (uid,) = [o.sop_instance_uid for o in objects if o.kind == "ko"]
+    note = read_rejection(pydicom.dcmread(io.BytesIO(stored[uid])))
+    assert note is not None and note.sop_instance_uid == uid
+    assert {r.sop_instance_uid for r in note.references} == {o.sop_instance_uid for o in results}
