@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from pathlib import Path
@@ -65,6 +66,17 @@ class GatewaySettings(Hl7Settings, ServiceSettings):
 
     http_host: str = Field(default=LOOPBACK, description="Address that the HTTP server listens on.")
     http_port: int = Field(default=8080, ge=-1, le=65535, description="Its port; 0: the system chooses, -1: none.")
+    stow_peers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses and networks that may send films by HTTP, separated by commas; * for everybody.",
+    )
+    operator_peers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses and networks that may operate the gateway by HTTP (/api/v1/operations, /api/v1/pulls).",
+    )
+    stow_max_bytes: int = Field(default=4096 * MIB, gt=0, description="Largest body of a STOW-RS request, in bytes.")
+    stow_max_parts: int = Field(default=4096, ge=1, description="Most instances of a STOW-RS request.")
+    stow_max_requests: int = Field(default=8, ge=1, description="STOW-RS requests at a time; more get 503.")
 
     dimse_tls_port: int = Field(
         default=-1, ge=-1, le=65535, description="Port of the DICOM node with TLS (2762 by custom); -1: none."
@@ -145,6 +157,9 @@ class GatewaySettings(Hl7Settings, ServiceSettings):
     confirm_attempts: int = Field(
         default=5, ge=1, description="Times that an object is acknowledged and denied before it is set aside."
     )
+    pull_watermark: int = Field(
+        default=200, ge=1, description="Unfinished films above which no more are fetched from archives."
+    )
     archives: tuple[Archive, ...] = Field(default=(), description="Where films are fetched from, as a JSON list.")
 
     @field_validator("allowed_peers", mode="before")
@@ -153,6 +168,16 @@ class GatewaySettings(Hl7Settings, ServiceSettings):
         if isinstance(value, str):
             value = [part for part in value.split(",") if part.strip()]
         return tuple(Peer.parse(v) if isinstance(v, str) else v for v in value)
+
+    @field_validator("stow_peers", "operator_peers", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        entries = value.split(",") if isinstance(value, str) else value
+        entries = tuple(e.strip() for e in entries if e.strip())
+        for entry in entries:
+            if entry != "*":
+                ipaddress.ip_network(entry, strict=False)
+        return entries
 
     @field_validator("ae_title")
     @classmethod
