@@ -15,20 +15,25 @@ from vidi.imaging.sandbox import DecodeSandbox
 from vidi_gateway.clients import Services
 from vidi_gateway.dimse.scp import Node
 from vidi_gateway.handlers.films import Films
+from vidi_gateway.handlers.rules import check_models
 from vidi_gateway.pipeline.changes import Changes
+from vidi_gateway.pipeline.collector import JournalCollector, collected
 from vidi_gateway.pipeline.compare import Comparer
 from vidi_gateway.pipeline.decoder import Decoder
 from vidi_gateway.pipeline.delivery import Delivery
 from vidi_gateway.pipeline.feeder import Feeder
 from vidi_gateway.pipeline.intake import Intake
+from vidi_gateway.pipeline.overview import Overviews
 from vidi_gateway.pipeline.publisher import Publisher
 from vidi_gateway.pipeline.steps import Steps
 from vidi_gateway.pipeline.workers import Heartbeat
 from vidi_gateway.pipeline.workflow import Workflows
 from vidi_gateway.rules import Rules
 from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.activity import Activity
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
+from vidi_gateway.store.controls import Controls
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.files import FileStore
 from vidi_gateway.store.journal import Journal
@@ -54,6 +59,10 @@ class Gateway:
         Of the site.
     journal, arrivals, lifecycle, outbox, audit
         The journal's tables.
+    controls
+        The operators' switches.
+    overviews
+        How it is doing.
     store
         Films and results.
     site_key
@@ -78,6 +87,8 @@ class Gateway:
     lifecycle: Lifecycle
     outbox: Outbox
     audit: Audit
+    controls: Controls
+    overviews: Overviews
     store: FileStore
     site_key: SiteKey
     services: Services
@@ -98,6 +109,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
 
     Raises
     ------
+    InvalidInput
+        RULES_INVALID: something is wrong with the site's rules; the message says what.
     PreconditionFailed
         Another process uses the data directory (SQLite only).
     Unavailable
@@ -122,6 +135,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         site_key = await threads.run(SiteKey.open, settings.site_key_path)
         services = Services(settings)
         stack.push_async_callback(services.close)
+        await check_models(rules, services)
+        controls, overviews = Controls(database, audit), Overviews(settings, Activity(database), store)
+        stack.enter_context(collected(JournalCollector(overviews, controls)))
         changes = Changes(journal, threads)
         stack.push_async_callback(changes.close)
         intake = Intake(
@@ -155,6 +171,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             lifecycle=lifecycle,
             outbox=outbox,
             audit=audit,
+            controls=controls,
+            overviews=overviews,
             store=store,
             site_key=site_key,
             services=services,
@@ -228,7 +246,7 @@ async def _worker(parts: Gateway) -> AsyncIterator[None]:
         )
         await publisher.start()
         stack.push_async_callback(publisher.close)
-        delivery = Delivery(settings, parts.outbox, store, parts.changes, threads)
+        delivery = Delivery(settings, parts.outbox, store, parts.changes, threads, parts.controls.delivery_allowed)
         await delivery.start()
         stack.push_async_callback(delivery.close)
         yield

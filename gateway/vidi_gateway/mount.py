@@ -10,11 +10,12 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from vidi import metrics
-from vidi.errors import Unavailable
+from vidi.errors import InvalidInput, Unavailable
 from vidi.service import Mounted
 from vidi_gateway.compose import Gateway, gateway
 from vidi_gateway.handlers.cohorts import CohortHandler
 from vidi_gateway.handlers.jobs import JobHandler
+from vidi_gateway.handlers.rules import check_models
 from vidi_gateway.handlers.withdrawals import Withdrawals
 from vidi_gateway.http.app import Handlers, build
 from vidi_gateway.http.hosts import only
@@ -87,6 +88,9 @@ def _handlers(settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohor
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await parts.services.healthy()
+            await check_models(parts.rules, parts.services)
+        except InvalidInput as e:
+            raise Unavailable(e.message, reason=e.reason) from None
         except TimeoutError:
             raise Unavailable("a service does not answer", reason="NOT_READY") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vidi_gateway.cli import demo
+from vidi_gateway.cli import demo, rules
 
 
 def register(app: typer.Typer) -> None:
@@ -16,4 +16,5 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
+    rules.register(group)
     app.add_typer(group)

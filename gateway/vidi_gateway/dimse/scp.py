@@ -115,10 +115,15 @@ class Node:
         requestor: Any = event.assoc.requestor
         request: Any = event.request
         source = f"dimse:{requestor.ae_title.strip()}@{requestor.address}"
-        model = self._models[requestor.primitive.called_ae_title.strip()]
+        called = requestor.primitive.called_ae_title.strip()
         try:
-            announced = str(request.AffectedSOPInstanceUID)
-            receipt = self._intake.accept(event.encoded_dataset(), source=source, model=model, expected_uid=announced)
+            receipt = self._intake.accept(
+                event.encoded_dataset(),
+                source=source,
+                model=self._models[called],
+                called=called,
+                expected_uid=str(request.AffectedSOPInstanceUID),
+            )
         except Exhausted as e:
             log.warning("film not taken", peer=source, reason=e.reason)
             return OUT_OF_RESOURCES

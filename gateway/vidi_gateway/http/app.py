@@ -122,8 +122,9 @@ def build(handlers: Handlers) -> FastAPI:
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["operation"], response_class=Response)
-    async def metrics() -> Response:
+    def metrics() -> Response:
         """Prometheus metrics."""
+        # Not async: some are read from the journal, in a thread of the framework's.
         body, media_type = handlers.metrics()
         return Response(body, media_type=media_type)
 

@@ -8,9 +8,13 @@ from fastapi import APIRouter
 
 from vidi_gateway.compose import Gateway
 from vidi_gateway.dicomweb.stow import StowLimits, StowReceiver
-from vidi_gateway.http import routes_dicomweb
+from vidi_gateway.handlers.operations import Operations
+from vidi_gateway.handlers.rules import RulesHandler
+from vidi_gateway.handlers.worklist import ReadingList
+from vidi_gateway.http import routes_dicomweb, routes_operations, routes_rules, routes_worklist
 from vidi_gateway.http.hosts import only
 from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.worklist import Worklist
 
 
 def operator_routes(settings: GatewaySettings, parts: Gateway) -> Iterator[APIRouter]:
@@ -25,3 +29,10 @@ def operator_routes(settings: GatewaySettings, parts: Gateway) -> Iterator[APIRo
     receiver = StowReceiver(parts.films, parts.audit, parts.threads, limits)
     senders = only(settings.stow_peers, "stow", parts.audit, parts.threads)
     yield routes_dicomweb.router(receiver, senders)
+    operators = only(settings.operator_peers, "operator", parts.audit, parts.threads)
+    operations = Operations(parts.overviews, parts.controls, parts.changes, parts.threads, settings.low_disk_bytes)
+    yield routes_operations.router(operations, operators)
+    trial = RulesHandler(settings, parts.rules, parts.services, parts.threads)
+    yield routes_rules.router(trial, settings.max_film_bytes, operators)
+    worklist = Worklist(parts.journal.database)
+    yield routes_worklist.router(ReadingList(worklist, parts.rules.reading_order, parts.threads))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vidi import logs
 from vidi.errors import NotFound
@@ -30,13 +30,20 @@ class Delivery:
     """One loop per destination, so that one that is down delays no other."""
 
     def __init__(
-        self, settings: GatewaySettings, outbox: Outbox, store: Store, changes: Changes, threads: Threads
+        self,
+        settings: GatewaySettings,
+        outbox: Outbox,
+        store: Store,
+        changes: Changes,
+        threads: Threads,
+        allowed: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._outbox = outbox
         self._store = store
         self._changes = changes
         self._threads = threads
+        self._allowed = allowed
         self._tasks: list[asyncio.Task[None]] = []
         self._sender = Sender()
         self._stopping = False
@@ -59,7 +66,9 @@ class Delivery:
             self._sender.abandon()
 
     async def deliver_once(self, destination: Destination) -> int:
-        """Send what is due at a destination; returns how many objects were tried."""
+        """Send what is due at a destination; returns how many objects were tried: none while delivery is stopped."""
+        if not await self._threads.run(self._allowed):
+            return 0
         entries = await self._threads.run(self._outbox.claim, destination.name, BATCH)
         if not entries:
             return 0

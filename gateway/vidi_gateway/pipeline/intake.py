@@ -131,6 +131,7 @@ class Intake:
         expected_uid: str | None = None,
         priority: int = PRIORITY_LIVE,
         named: bool = False,
+        called: str = "",
     ) -> Receipt:
         """Take in one DICOM instance; when this returns, it is durable.
 
@@ -148,6 +149,8 @@ class Intake:
             Of its workflow, at least: a rule may put it lower.
         named
             Whether a program asked for this model: then no rule chooses another one.
+        called
+            The AE title that was called; "" where there is none.
 
         Raises
         ------
@@ -156,12 +159,12 @@ class Intake:
         Exhausted
             DISK_LOW, QUEUE_FULL, STORE_FULL.
         """
-        receipt = self._take(data, source, model, expected_uid, priority, named)
+        receipt = self._take(data, source, model, expected_uid, priority, named, called)
         metrics.INSTANCES.labels(receipt.fate.value).inc()
         return receipt
 
     def _take(
-        self, data: bytes, source: str, model: str, expected_uid: str | None, priority: int, named: bool
+        self, data: bytes, source: str, model: str, expected_uid: str | None, priority: int, named: bool, called: str
     ) -> Receipt:
         self.check_room(len(data))
         if len(data) > self._settings.max_film_bytes:
@@ -174,7 +177,7 @@ class Intake:
             return self._drop(OWN_OBJECT, source)
         if not _holds_image(header):
             return self._obey(header, source) or self._drop(NOT_AN_IMAGE, source)
-        routing = self._rules.decide(header, source=source, line=model, named=named)
+        routing = self._rules.decide(header, source=source, line=model, called=called, named=named, priority=priority)
         if isinstance(routing, Refusal):
             return self._drop(routing, source)
         film_id = self._site_key.film_id(uid)
@@ -192,7 +195,7 @@ class Intake:
             file_bytes=len(data),
             model=routing.model,
             source=source,
-            priority=max(priority, routing.priority),
+            priority=routing.priority,
             study_key=study_key,
             patient_key=filed_under,
             routing=routing.to_json(),

@@ -68,7 +68,7 @@ class Bench:
             settings = GatewaySettings(data_dir=self.root, destinations=(destination,), **changes)
             threads = Threads("test", 4)
             changed = Changes(Journal(self.database), threads)
-            await work(Delivery(settings, self.outbox, self.store, changed, threads), destination)
+            await work(Delivery(settings, self.outbox, self.store, changed, threads, lambda: True), destination)
             threads.close()
 
         asyncio.run(main())
