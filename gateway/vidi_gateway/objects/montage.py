@@ -14,8 +14,8 @@ from vidi.imaging.canvas import RGB, TEXT, WARNING, Canvas
 MOST_FILMS = 4
 """So many films are pictured; 2 x 2 is what one screen still shows readably."""
 
-MOST_PIXELS = 4096
-"""Longest side of a picture of several films, in pixels: beyond it, the picture is made smaller."""
+LONGEST_SIDE = 4096
+"""Longest side of a study's picture, in pixels: beyond it, the picture is made smaller."""
 
 _MARGIN, _GAP, _BAND = 28, 24, 56
 
@@ -34,10 +34,10 @@ def montage(films: Sequence[tuple[str, RGB]], head: Sequence[str], remarks: Sequ
 
     Returns
     -------
-    uint8 (rows, columns, 3); of a single film without head and remarks its picture, untouched.
+    uint8 (rows, columns, 3); of a single film without head and remarks its own picture.
     """
     if len(films) == 1 and not head and not remarks:
-        return films[0][1]
+        return _bounded(films[0][1])
     columns = _columns([rgb.shape[:2] for _, rgb in films])
     grid = [list(films[i : i + columns]) for i in range(0, len(films), columns)]
     widths = [max(row[i][1].shape[1] for row in grid if i < len(row)) for i in range(columns)]
@@ -75,7 +75,7 @@ def _columns(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def _bounded(rgb: RGB) -> RGB:
-    factor = MOST_PIXELS / max(rgb.shape[:2])
+    factor = LONGEST_SIDE / max(rgb.shape[:2])
     if factor >= 1.0:
         return rgb
     size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
