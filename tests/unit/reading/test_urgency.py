@@ -107,6 +107,12 @@ def test_flags_pull_forward_by_themselves(changes: dict[str, Any], code: str) ->
     assert urgency_of(outcome({"normal": 0.99, "pneumonia": 0.01}, notes=[Note("NO_WINDOW", "x")]), ORDER).score == 0
 
 
+def test_less_than_a_band_is_nothing() -> None:
+    film = outcome({"normal": 0.99, "pneumonia": 0.01}, out_of_population=True)
+    assert urgency_of(film, ReadingOrder(out_of_population=0.24)) == Urgency(0.0, ())
+    assert urgency_of(film, ReadingOrder(out_of_population=0.26)).score == pytest.approx(0.26)
+
+
 def test_a_site_weighs_its_own_classes_by_name_or_code() -> None:
     film = outcome({"normal": 0.1, "rare": 0.9})
     assert urgency_of(film, ORDER).score == 0.0
