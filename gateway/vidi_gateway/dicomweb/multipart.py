@@ -14,6 +14,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from vidi.errors import Exhausted, InvalidInput
 
+#: RFC 2046 allows 70 characters; Orthanc's have 73.
+MAX_BOUNDARY = 200
 MAX_HEADERS = 16
 MAX_HEADER_BYTES = 4096
 #: Of a part that is too large this much is kept: enough for the header that says which instance it was.
@@ -65,7 +67,7 @@ class Parts:
     Raises
     ------
     InvalidInput
-        MULTIPART: the boundary is longer than RFC 2046 allows.
+        MULTIPART: there is no boundary, or a very long one.
     """
 
     def __init__(self, boundary: str, *, max_part_bytes: int, max_parts: int, max_bytes: int) -> None:
@@ -80,8 +82,9 @@ class Parts:
         self._held = 0
         self._oversize = False
         self._done: list[Part] = []
-        if not 1 <= len(boundary) <= 70:
-            raise InvalidInput("the boundary has 1 to 70 characters", field="content-type", reason="MULTIPART")
+        if not 1 <= len(boundary) <= MAX_BOUNDARY:
+            message = f"a boundary has 1 to {MAX_BOUNDARY} characters"
+            raise InvalidInput(message, field="content-type", reason="MULTIPART")
         callbacks: Any = {
             "on_part_begin": self._begin,
             "on_header_begin": self._header,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -15,6 +18,7 @@ from vidi_gateway.http.schemas import Problem
 
 MEDIA_TYPE = "application/dicom+json"
 ACCEPTABLE = {"*/*", "application/*", MEDIA_TYPE, "application/json"}
+DRAIN_BYTES, DRAIN_SECONDS = 16 << 20, 5.0
 #: Refusals of a whole request by our own code, where it is not what the error's type says.
 _STATUS = {"MEDIA_TYPE": 415, "ENCODING": 415, "TOO_LARGE": 413, "TOO_MANY_PARTS": 413, "NOT_ACCEPTABLE": 406}
 _UID = Annotated[str, Path(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$")]
@@ -39,10 +43,11 @@ def router(stow: StowReceiver, admitted: Any) -> APIRouter:
 
 
 async def _store(request: Request, stow: StowReceiver, study_uid: str, model: str) -> JSONResponse:
+    body = request.stream()
     try:
         _check_headers(request)
         stored = await stow.receive(
-            request.stream(),
+            body,
             request.headers.get("content-type", ""),
             source=f"stow:{sender(request)}",
             study_uid=study_uid,
@@ -51,9 +56,21 @@ async def _store(request: Request, stow: StowReceiver, study_uid: str, model: st
     except ClientDisconnect:
         return _problem(Cancelled("the sender hung up"), 400)
     except ViDiError as e:
+        await _drain(body)
         return _problem(e, _STATUS.get(e.reason) or _status(e))
     headers = {"Retry-After": str(max(1, round(stored.retry_after)))} if stored.status == 503 else {}
     return JSONResponse(stored.to_json(), stored.status, headers, MEDIA_TYPE)
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    """Read some of what is left: a sender whose connection is closed while it sends does not see the answer."""
+    size = 0
+    with contextlib.suppress(ClientDisconnect, TimeoutError, RuntimeError):  # RuntimeError: it was read to its end
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in body:
+                size += len(chunk)
+                if size > DRAIN_BYTES:
+                    return
 
 
 def _check_headers(request: Request) -> None:
