@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,16 @@ import pytest
 from PIL import Image
 from pydicom import Dataset
 
-from vidi_gateway.objects import BuildOptions, BuiltObject, FilmPart, build_study, is_own
+from vidi_gateway.objects import (
+    BuildOptions,
+    BuiltObject,
+    FilmPart,
+    RejectionReason,
+    build_rejection,
+    build_study,
+    codes,
+    is_own,
+)
 from vidi_gateway.outcome import FilmOutcome
 
 Pixels = npt.NDArray[np.float32]
@@ -79,3 +89,21 @@ def test_other_readers_read_them(
     seen = np.asarray(Image.open(out))
     assert np.array_equal(seen, np.asarray(Image.open(io.BytesIO(built[-1].data))))
     assert np.array_equal(seen, pydicom.dcmread(paths[-2]).pixel_array)
+
+
+def test_the_statement_lists_every_private_code_and_series(
+    named_header: tuple[Dataset, str], built: list[BuiltObject], options: BuildOptions
+) -> None:
+    """docs/dicom-conformance.md says what the code does."""
+    statement = (Path(__file__).parents[3] / "docs" / "dicom-conformance.md").read_text("utf-8")
+    concepts = [c for c in vars(codes).values() if isinstance(c, highdicom.sr.CodedConcept)]
+    private = [str(c.value) for c in concepts if c.scheme_designator == codes.SCHEME]
+    assert len(private) > 15
+    listed = statement.partition("## Private codes")[2]
+    assert [value for value in private if not re.search(rf"\b{value}\b", listed)] == []
+    note = build_rejection([o.data for o in built if o.kind != "png"], RejectionReason.QUALITY, options)
+    for o in [*built, note]:
+        if o.kind in ("sr", "sc", "ko"):
+            ds = pydicom.dcmread(io.BytesIO(o.data))
+            (row,) = [line for line in statement.splitlines() if o.sop_class_uid in line and line.startswith("|")]
+            assert f"| {ds.Modality} | {ds.SeriesNumber} | {ds.SeriesDescription}" in row
