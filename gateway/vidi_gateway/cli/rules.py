@@ -79,7 +79,7 @@ def register(group: typer.Typer) -> None:
 def _try(settings: Any, rules: Any, uses: dict[str, Any], path: Path, source: str, called: str, model: str) -> Any:
     """Dry run of one file; the population is asked where the model's bundle is on this machine."""
     from vidi_gateway.handlers.rules import offline
-    from vidi_gateway.pipeline.intake import read_header
+    from vidi_gateway.pipeline.header import read_header
     from vidi_gateway.rules.dry_run import with_population
 
     header = read_header(path.read_bytes())

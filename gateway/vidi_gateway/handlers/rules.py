@@ -9,7 +9,8 @@ from pydicom import Dataset
 from vidi.errors import Expired, NotFound, Unavailable
 from vidi_gateway.clients import Services
 from vidi_gateway.objects import is_own
-from vidi_gateway.pipeline.intake import NOT_AN_IMAGE, OWN_OBJECT, read_header
+from vidi_gateway.pipeline.header import read_header
+from vidi_gateway.pipeline.intake import NOT_AN_IMAGE, OWN_OBJECT
 from vidi_gateway.rules import Rules
 from vidi_gateway.rules.dry_run import DryRun, dropped, dry_run, with_population
 from vidi_gateway.settings import GatewaySettings

@@ -5,31 +5,30 @@ Nothing is decoded here: the header decides what is kept, the film's workflow do
 
 from __future__ import annotations
 
-import io
+import functools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pydicom import Dataset, dcmread
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom import Dataset
 
 from vidi import logs
-from vidi.errors import Exhausted, InvalidInput, UnreadableImage
+from vidi.errors import Exhausted, InvalidInput
 from vidi.imaging.gate import check_header
 from vidi.imaging.notes import Refusal
 from vidi_gateway.objects import is_own, read_rejection
 from vidi_gateway.objects import source as source_of
 from vidi_gateway.pipeline import metrics
+from vidi_gateway.pipeline.header import read_header
 from vidi_gateway.pipeline.identities import keys_of
 from vidi_gateway.pipeline.retirements import RETIREMENTS
 from vidi_gateway.rules import Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.audit import Audit
-from vidi_gateway.store.files import Store, digest
+from vidi_gateway.store.files import Data, Store, digest
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.records import PRIORITY_LIVE, Arrival, Film, FilmState, NewFilm, Verdict
@@ -124,7 +123,7 @@ class Intake:
 
     def accept(
         self,
-        data: bytes,
+        data: Data,
         *,
         source: str,
         model: str,
@@ -132,6 +131,7 @@ class Intake:
         priority: int = PRIORITY_LIVE,
         named: bool = False,
         called: str = "",
+        file_digest: Callable[[], str] | None = None,
     ) -> Receipt:
         """Take in one DICOM instance; when this returns, it is durable.
 
@@ -151,6 +151,8 @@ class Intake:
             Whether a program asked for this model: then no rule chooses another one.
         called
             The AE title that was called; "" where there is none.
+        file_digest
+            Returns `digest(data)`, where that is being computed already.
 
         Raises
         ------
@@ -159,12 +161,25 @@ class Intake:
         Exhausted
             DISK_LOW, QUEUE_FULL, STORE_FULL.
         """
-        receipt = self._take(data, source, model, expected_uid, priority, named, called)
+        digested = file_digest or functools.partial(digest, data)
+        receipt = self._take(data, digested, source, model, expected_uid, priority, named, called)
         metrics.INSTANCES.labels(receipt.fate.value).inc()
         return receipt
 
+    def note_not_taken(self, source: str, reason: str) -> None:
+        """Leave a record of an instance that could not be taken."""
+        self._audit.note("instance not taken", source=source, outcome=reason)
+
     def _take(
-        self, data: bytes, source: str, model: str, expected_uid: str | None, priority: int, named: bool, called: str
+        self,
+        data: Data,
+        digested: Callable[[], str],
+        source: str,
+        model: str,
+        expected_uid: str | None,
+        priority: int,
+        named: bool,
+        called: str,
     ) -> Receipt:
         self.check_room(len(data))
         if len(data) > self._settings.max_film_bytes:
@@ -182,10 +197,10 @@ class Intake:
             return self._drop(routing, source)
         film_id = self._site_key.film_id(uid)
         refusal = check_header(header, self._rules.gate)
-        file_digest = digest(data)
-        key = "" if refusal else f"films/{film_id[1:3]}/{film_id}-{file_digest[7:23]}.dcm"
         study_key, patient_key = keys_of(self._site_key, header)
         filed_under, identity_key = self._lifecycle.identity_of(patient_key)
+        file_digest = digested()
+        key = "" if refusal else f"films/{film_id[1:3]}/{film_id}-{file_digest[7:23]}.dcm"
         new = NewFilm(
             film_id=film_id,
             sop_instance_uid=uid,
@@ -234,7 +249,7 @@ class Intake:
         self._on_change()
         return Receipt(Fate.OBEYED)
 
-    def _again(self, there: Film, new: NewFilm, data: bytes, refusal: Refusal | None) -> Receipt:
+    def _again(self, there: Film, new: NewFilm, data: Data, refusal: Refusal | None) -> Receipt:
         """An instance whose UID is in the journal."""
         if there.state == FilmState.REFUSED and not there.file_key:
             if not refusal:
@@ -267,27 +282,6 @@ class Intake:
                 depth = self._journal.unfinished_count()
                 self._depth = (time.monotonic(), depth)
             return depth
-
-
-def read_header(data: bytes) -> Dataset:
-    """Read a Part 10 file up to its pixels.
-
-    Raises
-    ------
-    UnreadableImage
-        Not DICOM, damaged, or deflated (which may inflate without bound).
-    """
-    try:
-        stream = io.BytesIO(data)
-        read_preamble(stream, force=False)
-        meta = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise UnreadableImage("deflated transfer syntax is not accepted", field="dicom")
-        return dcmread(io.BytesIO(data), stop_before_pixels=True)
-    except UnreadableImage:
-        raise
-    except Exception:  # noqa: BLE001 - a hostile file may raise anything, and messages quote values
-        raise UnreadableImage("not a DICOM Part 10 file, or a damaged one", field="dicom") from None
 
 
 def _holds_image(header: Dataset) -> bool:

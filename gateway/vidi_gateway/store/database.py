@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
+from vidi_gateway.store.group_commit import GroupCommit
 from vidi_gateway.store.migrations import migrate
 
+T = TypeVar("T")
 _WRITES = "vidi_writes"
 _SCHEMA_LOCK = 0x56694469  # "ViDi": any number that is always the same
 
@@ -28,6 +31,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self._sqlite = url.startswith("sqlite")
         self.engine = _sqlite_engine(url) if self._sqlite else sa.create_engine(url, pool_pre_ping=True)
+        # SQLite has one writer: who waits in a queue of ours starts at once, who waits in SQLite's sleeps in between.
+        self._writer = threading.Lock() if self._sqlite else nullcontext()
+        self._group = GroupCommit(self.write)
+        self._insert_new: dict[sa.Table, Any] = {}  # statements: making one costs more than executing it
 
     def create_schema(self) -> None:
         """Bring the tables up to date; safe when several processes start at once.
@@ -45,8 +52,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that writes; durable when the block ends."""
-        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        with (
+            self._writer,
+            self.engine.connect().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
             yield connection
+
+    def together(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in a transaction that writes, shared with all who ask at the same time; see `GroupCommit.run`."""
+        return self._group.run(work)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -58,12 +73,12 @@ class Database:
         """Insert rows that are not there yet (by any unique key); return how many were new."""
         if not rows:
             return 0
-        insert: Any = sqlite.insert(table) if self._sqlite else postgresql.insert(table)
-        count = 0
-        for row in rows:
-            statement = insert.values(**row).on_conflict_do_nothing().returning(*table.primary_key.columns)
-            count += len(connection.execute(statement).all())
-        return count
+        statement = self._insert_new.get(table)
+        if statement is None:
+            insert: Any = sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+            statement = insert.on_conflict_do_nothing().returning(*table.primary_key.columns)
+            self._insert_new[table] = statement
+        return sum(len(connection.execute(statement, row).all()) for row in rows)
 
     def close(self) -> None:
         """Close all connections."""

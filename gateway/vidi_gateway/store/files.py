@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Protocol
 
 from vidi.errors import Exhausted, InvalidInput, NotFound
+from vidi_gateway.store import direct
+
+#: What is stored: bytes, or a view of memory that stays as it is meanwhile.
+Data = bytes | memoryview
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
-def digest(data: bytes) -> str:
+def digest(data: Data) -> str:
     """Return "sha256:" and the hex digest of `data`."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
@@ -24,7 +28,7 @@ def digest(data: bytes) -> str:
 class Store(Protocol):
     """Films and results by key. A key is a relative path of lower-case words, made by ViDi, never taken from a peer."""
 
-    def put_durable(self, key: str, data: bytes) -> None:
+    def put_durable(self, key: str, data: Data) -> None:
         """Store `data` under `key`, replacing what was there; returns after it is durable.
 
         Raises
@@ -68,7 +72,7 @@ class FileStore:
             raise InvalidInput("not a key of the file store")
         return self.root / key
 
-    def put_durable(self, key: str, data: bytes) -> None:
+    def put_durable(self, key: str, data: Data) -> None:
         """See `Store.put_durable`."""
         target = self.path(key)
         try:
@@ -93,7 +97,7 @@ class FileStore:
         return shutil.disk_usage(self.root).free
 
 
-def write_durable(target: Path, data: bytes) -> None:
+def write_durable(target: Path, data: Data) -> None:
     """Write a file so that it is whole or absent whenever the power fails, and stays once this returns.
 
     Raises
@@ -104,10 +108,11 @@ def write_durable(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            direct.write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.replace(temporary, target)
     except OSError:
         with contextlib.suppress(OSError):

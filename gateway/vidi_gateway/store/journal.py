@@ -41,8 +41,7 @@ class Journal(Reader):
     def add_film(self, new: NewFilm, refusal: Refusal | None = None) -> bool:
         """Journal a film, to be analysed unless it is refused. Returns False when its id is there already."""
         now = time.time()
-        with self.database.write() as c:
-            return self.insert_film(c, new, refusal, now)
+        return self.database.together(lambda c: self.insert_film(c, new, refusal, now))
 
     def add_withdrawn(self, new: NewFilm, reason: Refusal) -> bool:
         """Journal a film that a rejection note has named before it came: it is not analysed."""
