@@ -24,6 +24,8 @@ TAIL = 0.001
 # Display values are rounded to 2**-20, well below 16 bits, so that decimal strings that are not exact in binary
 # (window centres such as 1843.7) cannot make twins differ in the last place.
 _STEPS = float(1 << 20)
+# Modality values beyond this come from a damaged header: sums of them overflow.
+_LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,12 @@ def modality_values(ds: Dataset, stored: Values, notes: list[Note]) -> Values:
     if slope == 0.0:
         notes.append(Note("RESCALE_IGNORED", "a rescale slope of 0 was not applied"))
         return stored
-    return stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    if not np.all(np.abs(values) <= _LARGEST):  # infinite, not a number, or beyond what can be told apart
+        notes.append(Note("RESCALE_IGNORED", "a rescale out of all bounds was not applied"))
+        return stored
+    return values
 
 
 def window(values: Values, centre: float, width: float, function: str) -> Values:

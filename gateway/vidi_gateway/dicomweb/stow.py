@@ -212,7 +212,7 @@ class StowReceiver:
     async def _take(self, data: bytes, source: str, model: str, stored: Stored) -> tuple[int, str]:
         """Take one instance; return failure reason and code, the code "" when it is durable."""
         try:
-            receipt = await self._films.submit(data, model, source=source, wait=False)
+            receipt = await self._films.submit(data, model, source=source, wait=False, audited=False)
         except Exhausted as e:
             log.warning("film not taken", peer=source, reason=e.reason)
             stored.retry_after = max(stored.retry_after, e.retry_after)

@@ -90,6 +90,7 @@ class Films:
         priority: int = PRIORITY_LIVE,
         expected_uid: str | None = None,
         wait: bool = True,
+        audited: bool = True,
     ) -> Receipt:
         """Take in one DICOM instance, durably.
 
@@ -107,6 +108,8 @@ class Films:
             The SOP Instance UID that was asked for, if one was.
         wait
             Whether to wait until other bytes under a known UID are compared; else they are kept, and compared later.
+        audited
+            Whether an instance that is not taken leaves a record here; else the caller writes its own.
 
         Raises
         ------
@@ -121,15 +124,20 @@ class Films:
         """
         line = model or self._default_model
         await self.check(model)
-        receipt = await self._threads.run(
-            self._intake.accept,
-            data,
-            source=source,
-            model=line,
-            expected_uid=expected_uid,
-            priority=priority,
-            named=bool(model),
-        )
+        try:
+            receipt = await self._threads.run(
+                self._intake.accept,
+                data,
+                source=source,
+                model=line,
+                expected_uid=expected_uid,
+                priority=priority,
+                named=bool(model),
+            )
+        except InvalidInput as e:
+            if audited:
+                await self._threads.run(self._intake.note_not_taken, source, e.reason)
+            raise
         if receipt.fate is Fate.COMPARING and wait:
             receipt = await self._compared(receipt)
         if (

@@ -146,3 +146,18 @@ def test_nothing_of_the_patient_is_said(
     captured = capsys.readouterr()
     everything = "\n".join([*spoken, caplog.text, captured.out, captured.err])
     assert "Verysec" not in everything
+
+
+@pytest.mark.parametrize("slope", ["1e308", "-1e308", "1e300", "nan", "inf", "-inf", "1e-320"])
+@pytest.mark.parametrize("intercept", ["0", "1e308", "-inf", "nan"])
+def test_a_rescale_out_of_all_bounds_is_not_applied(phantom: PhantomFilm, slope: str, intercept: str) -> None:
+    ds = dcmread(io.BytesIO(to_dicom(phantom)))
+    for keyword, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
+        ds.add_new(keyword, "LO", value)
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        film = decode_dicom(out.getvalue())
+    assert np.isfinite(film.pixels).all()
+    assert film.pixels.std() > 0.01, "the film is still to be seen"
