@@ -170,10 +170,6 @@ class Intake:
         """Leave a record of an instance that could not be taken."""
         self._audit.note("instance not taken", source=source, outcome=reason)
 
-    def note_not_taken(self, source: str, reason: str) -> None:
-        """Leave a record of an instance that could not be taken."""
-        self._audit.note("instance not taken", source=source, outcome=reason)
-
     def _take(
         self,
         data: Data,
