@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
@@ -61,6 +62,10 @@ class Match:
         if self.sop_uid:
             return Level.IMAGE
         return Level.SERIES if self.series_uid else Level.STUDY
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, without the patient data."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "dataset"}
 
 
 def match_of(dataset: Dataset) -> Match:

@@ -11,6 +11,8 @@ from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from vidi_gateway.dimse.commitment import STORAGE_COMMITMENT
+
 #: Native syntaxes first: of several offered ones the SCP takes the first of its own list.
 TRANSFER_SYNTAXES: tuple[str, ...] = (
     uid.ExplicitVRLittleEndian,
@@ -29,6 +31,16 @@ TRANSFER_SYNTAXES: tuple[str, ...] = (
     uid.JPEG2000,
     uid.HTJ2K,
 )
+
+
+def commitment() -> PresentationContext:
+    """Return the context in which nodes report on our requests for Storage Commitment.
+
+    The node that reports opens the association and says that it is the provider (PS3.7 annex D.3.3.4); some forget to.
+    """
+    context = build_context(STORAGE_COMMITMENT)
+    context.scu_role = context.scp_role = True
+    return context
 
 
 def accepted() -> list[PresentationContext]:

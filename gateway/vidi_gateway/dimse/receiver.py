@@ -67,7 +67,7 @@ class Receiver:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, _echo)]
-        bounds = {"max_pdu_bytes": self._ae.maximum_pdu_size, "max_message_bytes": MAX_OBJECT_BYTES}
+        bounds: dict[str, Any] = {"max_pdu_bytes": self._ae.maximum_pdu_size, "max_message_bytes": MAX_OBJECT_BYTES}
         self._server = transport.listen(self._ae, (self.host, self._port), handlers, **bounds)
         return self
 
