@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import linecache
 import logging
+import re
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -42,6 +45,9 @@ FORBIDDEN = frozenset(
 )
 #: Longest string that is written.
 LONGEST = 500
+#: A DICOM UID (PS3.5 section 9.1) that is not one of the standard's own: it may lead to a patient.
+_UID = re.compile(r"(?<![\w.])(?!1\.2\.840\.10008\.)[0-2](?:\.\d+){2,}(?![\w.])")
+SHORTEST_UID = 16
 
 
 def configure(settings: CommonSettings) -> None:
@@ -49,7 +55,10 @@ def configure(settings: CommonSettings) -> None:
     filtered(settings)
     # Libraries quote values in their messages (pydicom, pynetdicom): only their severest lines pass.
     logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()], force=True)
-    for name in ("pydicom", "pynetdicom"):
+    logging.captureWarnings(True)  # warnings quote values too, and they would go straight to standard error
+    logging.getLogger("py.warnings").setLevel(logging.CRITICAL)
+    threading.excepthook = _thread_died
+    for name in ("pydicom", "pynetdicom", "dicomweb_client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -99,7 +108,8 @@ class _Lines:
 class _Libraries(logging.Handler):
     """Writes what libraries log: where it came from and the first line as it stands in their source, without values.
 
-    Arguments, tracebacks' messages and further lines (asyncio quotes exceptions there) may hold patient data.
+    Arguments, tracebacks' messages and further lines (asyncio quotes exceptions there) may hold patient data, and so
+    may a line that the library put together itself: one that does not stand in the source is withheld.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -107,10 +117,22 @@ class _Libraries(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         get(record.name).log(
             record.levelno,
-            str(record.msg).partition("\n")[0],
+            _as_in_source(record),
             source=f"{record.filename}:{record.lineno}",
             **({} if error is None else {"error": type(error).__name__, "at": where(error)}),
         )
+
+
+def _as_in_source(record: logging.LogRecord) -> str:
+    line = str(record.msg).partition("\n")[0]
+    return line if line.strip() and line in "".join(linecache.getlines(record.pathname)) else "(message withheld)"
+
+
+def _thread_died(failed: threading.ExceptHookArgs) -> None:
+    """Say where a thread ended that nobody waits for. Python itself would write what the exception says."""
+    if failed.exc_value is not None and failed.exc_type is not SystemExit:
+        error = failed.exc_value
+        get("threads").error("a thread ended", error=type(error).__name__, at=where(error))
 
 
 def without_patient_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -122,10 +144,15 @@ def without_patient_data(_logger: Any, _method: str, event: MutableMapping[str, 
         if key.lower().replace("_", "") in FORBIDDEN:
             event[key] = "(withheld)"
         elif isinstance(event[key], str):
-            event[key] = event[key][:LONGEST]
+            event[key] = without_uids(event[key])[:LONGEST]
         elif not isinstance(event[key], int | float | bool | None):
             event[key] = type(event[key]).__name__
     return event
+
+
+def without_uids(text: str) -> str:
+    """Return a text in which DICOM UIDs other than the standard's own are replaced by "(uid)"."""
+    return _UID.sub(lambda m: m[0] if len(m[0]) < SHORTEST_UID else "(uid)", str(text))
 
 
 def hash_id(value: str, key: bytes) -> str:

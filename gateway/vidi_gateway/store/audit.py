@@ -135,7 +135,6 @@ class Audit:
             transaction of its own.
         """
         row = {
-            "at": time.time(),
             "event": event[:64],
             "film_id": film_id,
             "source": logs.without_uids(source)[:128],
@@ -283,7 +282,7 @@ class Audit:
             return len(ids)
 
     def _append(self, c: sa.Connection, row: dict[str, Any]) -> None:
-        row["writer"] = row["chain"] = ""
+        row |= {"at": time.time(), "writer": "", "chain": ""}
         if self._site_key is not None:
             row["writer"] = c.info.setdefault(_WRITER, secrets.token_hex(8))
             last = sa.select(audit.c.chain).where(audit.c.writer == row["writer"]).order_by(audit.c.id.desc()).limit(1)

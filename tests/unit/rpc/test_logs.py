@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +22,10 @@ SECRET = "DOE^JANE"
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, hook = list(root.handlers), root.level, threading.excepthook
     yield
+    logging.captureWarnings(False)
+    threading.excepthook = hook
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -83,6 +87,43 @@ def test_libraries_values_and_tracebacks_are_not_written(written: Any) -> None:
     assert "KeyError" in text
     assert "Task exception was never retrieved" in text
     assert "chatter" not in text
+
+
+def test_lines_that_libraries_put_together_are_withheld(written: Any) -> None:
+    name = "".join(["DOE", "^", "JANE"])
+    logging.getLogger("some.library").error(f"no room for {name}")
+    logging.getLogger("some.library").error("no room")
+    text = written()
+    assert SECRET not in text
+    assert "(message withheld)" in text
+    assert "no room" in text
+
+
+def test_warnings_and_dying_threads_do_not_write_past_the_log(written: Any) -> None:
+    def die() -> None:
+        raise ValueError(SECRET)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn(f"invalid value {SECRET}", stacklevel=1)
+    thread = threading.Thread(target=die)
+    thread.start()
+    thread.join()
+    text = written()
+    assert SECRET not in text
+    assert "a thread ended" in text and "ValueError" in text
+
+
+def test_uids_are_replaced_but_the_standards_own(written: Any) -> None:
+    uids = ("1.2.276.0.7230010.3.1.4.8323329.5323", "2.25.305828488182831875890203105390285383139")
+    logs.get("t").info(
+        "sent", a=f"study {uids[0]}/{uids[1]}", kind="1.2.840.10008.5.1.4.1.1.1.1", peer="P@192.168.1.100"
+    )
+    text = written()
+    assert not any(uid in text for uid in uids)
+    assert "1.2.840.10008.5.1.4.1.1.1.1" in text and "192.168.1.100" in text
 
 
 def test_the_level_is_kept_and_long_strings_are_cut(written: Any) -> None:
