@@ -15,6 +15,7 @@ from vidi.service import Mounted
 from vidi_gateway.compose import Gateway, gateway
 from vidi_gateway.handlers.cohorts import CohortHandler
 from vidi_gateway.handlers.jobs import JobHandler
+from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import check_models
 from vidi_gateway.handlers.withdrawals import Withdrawals
 from vidi_gateway.http.app import Handlers, build
@@ -22,10 +23,12 @@ from vidi_gateway.http.hosts import only
 from vidi_gateway.http.operator import operator_routes
 from vidi_gateway.http.server import serving
 from vidi_gateway.passthrough import FORWARDED, add_forwarders
+from vidi_gateway.pull.runner import PullRunner
 from vidi_gateway.servicer import NAME, StudyServicer, add_study_service
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.cohorts import Cohorts
 from vidi_gateway.store.jobs import Jobs
+from vidi_gateway.store.pulls import Pulls
 
 READY_SECONDS = 5.0
 
@@ -65,8 +68,20 @@ async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
         )
         feeding = asyncio.create_task(jobs.feed(), name="vidi-jobs")
         stack.push_async_callback(_ended, feeding)
+        pulls = Pulls(parts.journal.database)
+        puller = PullRunner(settings, pulls=pulls, films=parts.films, journal=parts.journal, threads=parts.threads)
+        puller.start()
+        stack.push_async_callback(puller.close)
         if settings.http_port >= 0:
-            app = build(_handlers(settings, parts, jobs, cohorts))
+            pull_handler = PullHandler(
+                settings,
+                pulls=pulls,
+                films=parts.films,
+                audit=parts.audit,
+                threads=parts.threads,
+                on_change=puller.wake,
+            )
+            app = build(_handlers(settings, parts, jobs, cohorts, pull_handler))
             url = await stack.enter_async_context(serving(app, settings.http_host, settings.http_port))
             parts.endpoints["http"] = url
         study = StudyServicer(parts.films, jobs, cohorts)
@@ -79,7 +94,9 @@ async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
         yield Mounted(add_to=add_to, names=names, drain=parts.drain, endpoints=parts.endpoints)
 
 
-def _handlers(settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohorts: CohortHandler) -> Handlers:
+def _handlers(
+    settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohorts: CohortHandler, pulls: PullHandler
+) -> Handlers:
     async def models() -> list[dict[str, Any]]:
         return [MessageToDict(m, preserving_proto_field_name=True) for m in await parts.services.models()]
 
@@ -105,7 +122,8 @@ def _handlers(settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohor
         metrics=metrics.render,
         max_film_bytes=settings.max_film_bytes,
         admitted=only(settings.stow_peers, "http", parts.audit, parts.threads),
-        routers=tuple(operator_routes(settings, parts)),
+        routers=tuple(operator_routes(settings, parts, pulls)),
+        operators=only(settings.operator_peers, "operator", parts.audit, parts.threads),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vidi_gateway.cli import demo, rules
+from vidi_gateway.cli import demo, nodes, operate, pull, rules, send
 
 
 def register(app: typer.Typer) -> None:
@@ -16,5 +16,6 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    rules.register(group)
+    for commands in (nodes, operate, pull, rules, send):
+        commands.register(group)
     app.add_typer(group)

@@ -16,7 +16,7 @@ from vidi.errors import Exhausted, Expired, InvalidInput, ViDiError
 from vidi_gateway.dicomweb.multipart import Part, Parts, media_type
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.objects import source as source_of
-from vidi_gateway.pipeline.intake import read_header
+from vidi_gateway.pipeline.header import read_header
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.threads import Threads
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
@@ -72,6 +72,8 @@ class Handlers:
         Largest body taken.
     admitted
         Dependency of what takes films in: refuses unknown senders.
+    operators
+        Dependency of what changes films for good: refuses everybody but operators.
     routers
         More routes: DICOMweb, pulls, operations.
     """
@@ -85,6 +87,7 @@ class Handlers:
     metrics: Callable[[], tuple[bytes, str]]
     max_film_bytes: int
     admitted: Callable[[Request], Awaitable[None]]
+    operators: Callable[[Request], Awaitable[None]]
     routers: tuple[APIRouter, ...] = ()
 
 
@@ -140,7 +143,7 @@ def build(handlers: Handlers) -> FastAPI:
 
     app.include_router(routes_films.router(handlers.films, handlers.max_film_bytes, handlers.admitted))
     app.include_router(routes_cohorts.router(handlers.cohorts, handlers.jobs))
-    app.include_router(routes_withdrawals.router(handlers.withdrawals))
+    app.include_router(routes_withdrawals.router(handlers.withdrawals), dependencies=[Depends(handlers.operators)])
     for router in handlers.routers:
         app.include_router(router)
     return app

@@ -8,16 +8,26 @@ from fastapi import APIRouter
 
 from vidi_gateway.compose import Gateway
 from vidi_gateway.dicomweb.stow import StowLimits, StowReceiver
+from vidi_gateway.handlers.nodes import Nodes
 from vidi_gateway.handlers.operations import Operations
+from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import RulesHandler
 from vidi_gateway.handlers.worklist import ReadingList
-from vidi_gateway.http import routes_dicomweb, routes_operations, routes_rules, routes_worklist
+from vidi_gateway.http import (
+    routes_dicomweb,
+    routes_nodes,
+    routes_operations,
+    routes_pulls,
+    routes_replay,
+    routes_rules,
+    routes_worklist,
+)
 from vidi_gateway.http.hosts import only
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.worklist import Worklist
 
 
-def operator_routes(settings: GatewaySettings, parts: Gateway) -> Iterator[APIRouter]:
+def operator_routes(settings: GatewaySettings, parts: Gateway, pulls: PullHandler) -> Iterator[APIRouter]:
     """Yield the routes."""
     limits = StowLimits(
         max_film_bytes=settings.max_film_bytes,
@@ -32,6 +42,9 @@ def operator_routes(settings: GatewaySettings, parts: Gateway) -> Iterator[APIRo
     operators = only(settings.operator_peers, "operator", parts.audit, parts.threads)
     operations = Operations(parts.overviews, parts.controls, parts.changes, parts.threads, settings.low_disk_bytes)
     yield routes_operations.router(operations, operators)
+    yield routes_replay.router(parts.films, parts.audit, parts.threads, operators)
+    yield routes_pulls.router(pulls, operators)
+    yield routes_nodes.router(Nodes(settings), operators)
     trial = RulesHandler(settings, parts.rules, parts.services, parts.threads)
     yield routes_rules.router(trial, settings.max_film_bytes, operators)
     worklist = Worklist(parts.journal.database)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +23,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from tests.integration.conftest import free_port
+from vidi.phantoms import PhantomSpec, make, to_dicom
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.journal import Journal
@@ -150,6 +154,75 @@ def varied(film: bytes, **changes: Any) -> bytes:
 def uid_of(film: bytes) -> str:
     """Its SOP Instance UID."""
     return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
+
+
+class Relay:
+    """A port that leads to another one while it is open: a network that can be taken away."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.port = free_port()
+        self._listener: socket.socket | None = None
+        self._connections: list[socket.socket] = []
+        #: Bytes from the other side after which the next connection breaks; 0: never.
+        self.breaks_after = 0
+
+    def open(self) -> None:
+        """Lead there from now on."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def close(self) -> None:
+        """Refuse connections, and break those that there are."""
+        if self._listener:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._connections += [near, far]
+                limit, self.breaks_after = self.breaks_after, 0
+                for source, sink, most in ((near, far, 0), (far, near, limit)):
+                    threading.Thread(target=self._pump, args=(source, sink, most), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, most: int) -> None:
+        count = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(4096):
+                count += len(data)
+                if most and count > most:
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def relay() -> Iterator[Callable[[int], Relay]]:
+    """Makes relays, closed."""
+    made: list[Relay] = []
+
+    def to(target: int) -> Relay:
+        made.append(Relay(target))
+        return made[-1]
+
+    yield to
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def dx_film() -> bytes:
+    """A phantom's film that the gate lets pass."""
+    return to_dicom(make(PhantomSpec(seed=11, severity="mild", height=256, width=256)))
 
 
 @pytest.fixture(scope="session")
