@@ -148,7 +148,7 @@ def try_echo(address: Address | WebAddress) -> dict[str, Any]:
     """Return whether a node answers, why not, and after how many seconds."""
     from vidi_gateway.dicomweb.address import WebAddress
     from vidi_gateway.dicomweb.client import WebClient
-    from vidi_gateway.dimse.scu import echo
+    from vidi_gateway.dimse.scu import ping
     from vidi_gateway.matches import Level
 
     started = time.monotonic()
@@ -157,8 +157,8 @@ def try_echo(address: Address | WebAddress) -> dict[str, Any]:
         if isinstance(address, WebAddress):
             with WebClient(address) as client:
                 next(client.find(Level.STUDY, {}, limit=1), None)
-        elif not echo(address):
-            error = "does not answer C-ECHO with Success: is it there, and does it know our AE title?"
+        else:
+            ping(address)
     except ViDiError as e:
         error = f"{e.message} ({e.reason})"
     return {"ok": not error, "error": error, "seconds": round(time.monotonic() - started, 3)}

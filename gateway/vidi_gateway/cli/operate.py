@@ -67,9 +67,7 @@ def register(group: typer.Typer) -> None:
         _confirm(f"Withdraw {len(films)} films and all their results?", yes)
         body = {"film_ids": films, "reason": reason.value}
         said = gateway.post("/api/v1/operations/withdraw", body)
-        show(said) if as_json else typer.echo(
-            f"{said['films']} of {len(films)} films withdrawn; the others were before"
-        )
+        show(said) if as_json else typer.echo(f"{said['films']} of {len(films)} films withdrawn now")
 
     @group.command()
     def impact(

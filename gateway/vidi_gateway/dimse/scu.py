@@ -143,10 +143,25 @@ class Sender:
 def echo(address: Address) -> bool:
     """Whether a C-ECHO to the address succeeds. Blocking."""
     try:
-        with Associations().open(address, [build_context(Verification)]) as association:
-            return bool(association.send_c_echo().get("Status") == 0)
+        ping(address)
     except (Unavailable, PreconditionFailed):
         return False
+    return True
+
+
+def ping(address: Address) -> None:
+    """Have a node answer a C-ECHO. Blocking.
+
+    Raises
+    ------
+    Unavailable
+        See `Associations.open`; NO_ECHO: it answers with something else than Success, or not at all.
+    PreconditionFailed
+        See `Associations.open`.
+    """
+    with Associations().open(address, [build_context(Verification)]) as association:
+        if association.send_c_echo().get("Status") != 0:
+            raise Unavailable("the node does not answer C-ECHO with Success", reason="NO_ECHO")
 
 
 def _send_one(association: Any, ds: Dataset) -> Sent:

@@ -10,7 +10,7 @@ from typing import Any
 from vidi.errors import InvalidInput, NotFound, ViDiError
 from vidi_gateway.dicomweb.client import WebClient
 from vidi_gateway.dimse.query import Querier
-from vidi_gateway.dimse.scu import echo
+from vidi_gateway.dimse.scu import ping
 from vidi_gateway.matches import Level
 from vidi_gateway.nodes import RemoteNode
 from vidi_gateway.settings import GatewaySettings
@@ -65,10 +65,11 @@ class Nodes:
         node = self._node(name)
         started = time.monotonic()
         try:
-            answers, error = await in_daemon(self._echo, node), "does not answer with Success"
+            await in_daemon(self._echo, node)
+            error = ""
         except ViDiError as e:
-            answers, error = False, f"{e.message} ({e.reason})"
-        return Echo(answers, round(time.monotonic() - started, 3), "" if answers else error)
+            error = f"{e.message} ({e.reason})"
+        return Echo(not error, round(time.monotonic() - started, 3), error)
 
     async def query(self, name: str, level: Level, keys: Mapping[str, str], limit: int) -> list[dict[str, Any]]:
         """Return what a node has.
@@ -103,12 +104,12 @@ class Nodes:
             raise NotFound("node", name, hint="VIDI_ARCHIVES and VIDI_DESTINATIONS name those that the gateway knows")
         return self._nodes[name]
 
-    def _echo(self, node: RemoteNode) -> bool:
+    def _echo(self, node: RemoteNode) -> None:
         if node.protocol == "dimse":
-            return echo(node.dimse_address(self._settings.ae_title))
+            ping(node.dimse_address(self._settings.ae_title))
+            return
         with WebClient(node.web_address()) as client:
             next(client.find(Level.STUDY, {}, limit=1), None)
-        return True
 
     def _find(self, node: RemoteNode, level: Level, keys: Mapping[str, str], limit: int) -> list[dict[str, Any]]:
         opened = (

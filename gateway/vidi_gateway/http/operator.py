@@ -14,6 +14,7 @@ from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import RulesHandler
 from vidi_gateway.handlers.worklist import ReadingList
 from vidi_gateway.http import (
+    routes_audit,
     routes_dicomweb,
     routes_nodes,
     routes_operations,
@@ -43,6 +44,7 @@ def operator_routes(settings: GatewaySettings, parts: Gateway, pulls: PullHandle
     operations = Operations(parts.overviews, parts.controls, parts.changes, parts.threads, settings.low_disk_bytes)
     yield routes_operations.router(operations, operators)
     yield routes_replay.router(parts.films, parts.audit, parts.threads, operators)
+    yield routes_audit.router(parts.audit, parts.threads, operators)
     yield routes_pulls.router(pulls, operators)
     yield routes_nodes.router(Nodes(settings), operators)
     trial = RulesHandler(settings, parts.rules, parts.services, parts.threads)
