@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from vidi.settings import LOOPBACK, MIB, ServiceSettings
+from vidi_gateway.audit.settings import RecordSettings
 from vidi_gateway.hl7.settings import Hl7Settings
 from vidi_gateway.nodes import AE_TITLE, Archive, Destination, ObjectKind, Peer, RemoteNode, checked_ae_title
 from vidi_gateway.tls import ServerTls
@@ -19,7 +20,7 @@ from vidi_gateway.tls import ServerTls
 __all__ = ["AE_TITLE", "Archive", "Destination", "GatewaySettings", "ObjectKind", "Peer", "RemoteNode"]
 
 
-class GatewaySettings(Hl7Settings, ServiceSettings):
+class GatewaySettings(RecordSettings, Hl7Settings, ServiceSettings):
     """Settings of `vidi serve gateway` and `vidi serve worker`.
 
     A gateway takes films in (DIMSE, gRPC, HTTP), a worker processes and delivers them; `role` all does both in one

@@ -109,7 +109,7 @@ class Audit:
     """
 
     def __init__(self, database: Database, site_key: SiteKey | None = None) -> None:
-        self._database = database
+        self.database = database
         self._site_key = site_key
 
     def note(
@@ -147,13 +147,13 @@ class Audit:
         if connection is not None:
             self._append(connection, row)
             return
-        with self._database.write() as own:
+        with self.database.write() as own:
             self._append(own, row)
 
     def counts(self, event: str) -> dict[str, int]:
         """How often an event ended in which outcome."""
         query = sa.select(audit.c.outcome, sa.func.count()).where(audit.c.event == event).group_by(audit.c.outcome)
-        with self._database.read() as c:
+        with self.database.read() as c:
             return {str(outcome): int(count) for outcome, count in c.execute(query)}
 
     def page(
@@ -188,24 +188,24 @@ class Audit:
             query = query.where(audit.c.at >= since)
         if until:
             query = query.where(audit.c.at < until)
-        with self._database.read() as c:
+        with self.database.read() as c:
             return [_record(r) for r in c.execute(query).mappings()]
 
     def unexported(self, limit: int) -> list[AuditRecord]:
         """Return records that were not relayed yet, in order."""
         query = audit.select().where(audit.c.exported.is_(sa.false())).order_by(audit.c.id).limit(limit)
-        with self._database.read() as c:
+        with self.database.read() as c:
             return [_record(r) for r in c.execute(query).mappings()]
 
     def unexported_count(self) -> int:
         """How many records were not relayed yet."""
         query = sa.select(sa.func.count()).select_from(audit).where(audit.c.exported.is_(sa.false()))
-        with self._database.read() as c:
+        with self.database.read() as c:
             return int(c.execute(query).scalar_one())
 
     def mark_exported(self, ids: Sequence[int]) -> None:
         """Note that records were relayed to everywhere."""
-        with self._database.write() as c:
+        with self.database.write() as c:
             for start in range(0, len(ids), 500):
                 c.execute(audit.update().where(audit.c.id.in_(ids[start : start + 500])).values(exported=True))
 
@@ -222,7 +222,7 @@ class Audit:
         records = chains = unchained = 0
         broken: list[int] = []
         writer = link = ""
-        with self._database.read() as c:
+        with self.database.read() as c:
             starts = self._trusted_starts(c)
             rows = c.execution_options(yield_per=1000).execute(audit.select().order_by(audit.c.writer, audit.c.id))
             for row in rows.mappings():
@@ -258,7 +258,7 @@ class Audit:
         old = audit.c.at < before
         if relayed:
             old &= audit.c.exported.is_(sa.true())
-        with self._database.write() as c:
+        with self.database.write() as c:
             rows = c.execute(audit.select().where(old).order_by(audit.c.id).limit(limit)).mappings().all()
             if not rows:
                 return 0
