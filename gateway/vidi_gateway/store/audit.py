@@ -27,8 +27,11 @@ from vidi_gateway.store.site_key import SiteKey
 
 #: Left behind by `Audit.trim`: where the chains begin that it shortened.
 TRIMMED = "audit trimmed"
-_WRITER = "vidi_audit_writer"
+_WRITER, _END = "vidi_audit_writer", "vidi_audit_end"
 _SEALED = ("at", "event", "film_id", "source", "outcome", "actor", "action", "detail", "writer")
+
+_INSERT = audit.insert()
+_LAST = sa.select(audit.c.chain).where(audit.c.writer == sa.bindparam("writer")).order_by(audit.c.id.desc()).limit(1)
 
 
 @dataclass(frozen=True)
@@ -285,9 +288,16 @@ class Audit:
         row |= {"at": time.time(), "writer": "", "chain": ""}
         if self._site_key is not None:
             row["writer"] = c.info.setdefault(_WRITER, secrets.token_hex(8))
-            last = sa.select(audit.c.chain).where(audit.c.writer == row["writer"]).order_by(audit.c.id.desc()).limit(1)
-            row["chain"] = self._link(c.execute(last).scalar() or "", row)
-        c.execute(audit.insert().values(**row))
+            row["chain"] = self._link(self._end(c, row["writer"]), row)
+            c.info[_END] = (c.get_transaction(), row["chain"])
+        c.execute(_INSERT, row)
+
+    def _end(self, c: sa.Connection, writer: str) -> str:
+        """Where a connection's chain ends: as of this transaction's last record, else as the journal says."""
+        transaction, link = c.info.get(_END, (None, ""))
+        if transaction is not None and transaction is c.get_transaction():
+            return str(link)
+        return c.execute(_LAST, {"writer": writer}).scalar() or ""
 
     def _link(self, previous: str, row: Mapping[Any, Any]) -> str:
         assert self._site_key is not None
