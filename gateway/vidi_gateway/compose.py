@@ -13,12 +13,14 @@ import pydicom.config
 from vidi.errors import PreconditionFailed, Unavailable
 from vidi.imaging.sandbox import DecodeSandbox
 from vidi_gateway.clients import Services
+from vidi_gateway.dimse.commitment import Commitment
 from vidi_gateway.dimse.scp import Node
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.handlers.rules import check_models
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.collector import JournalCollector, collected
 from vidi_gateway.pipeline.compare import Comparer
+from vidi_gateway.pipeline.confirmation import Confirmation, obey
 from vidi_gateway.pipeline.decoder import Decoder
 from vidi_gateway.pipeline.delivery import Delivery
 from vidi_gateway.pipeline.feeder import Feeder
@@ -130,7 +132,13 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         journal, audit = Journal(database, settings.settle_seconds), Audit(database)
         lifecycle = Lifecycle(journal, settings.settle_seconds)
         rules = await threads.run(Rules.load, settings.rules_file, settings)
-        arrivals, outbox = Arrivals(journal), Outbox(database, settings.worker_id)
+        arrivals = Arrivals(journal)
+        outbox = Outbox(
+            database,
+            settings.worker_id,
+            confirm_attempts=settings.confirm_attempts,
+            resend_cap=settings.delivery_cap_seconds,
+        )
         store = FileStore(settings.data_dir / "files")
         site_key = await threads.run(SiteKey.open, settings.site_key_path)
         services = Services(settings)
@@ -181,15 +189,23 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
         if settings.role != "front" and settings.concurrency:
             await stack.enter_async_context(_worker(opened))
-        if settings.role != "worker" and settings.dimse_port >= 0:
-            opened.node = Node(settings, intake, audit)
+        if settings.role != "worker" and max(settings.dimse_port, settings.dimse_tls_port) >= 0:
+
+            def on_commitment(commitment: Commitment) -> None:
+                obey(outbox, commitment)
+                changes.notify()
+
+            opened.node = Node(settings, intake, audit, on_commitment)
             try:
                 opened.node.open()
             except OSError as e:
-                where = f"{settings.dimse_host}:{settings.dimse_port}"
+                ports = [str(p) for p in (settings.dimse_port, settings.dimse_tls_port) if p >= 0]
+                where = f"{settings.dimse_host}:{' or '.join(ports)}"
                 raise Unavailable(f"the DICOM node cannot listen on {where}: {e.strerror}") from e
             stack.push_async_callback(threads.run, opened.node.close)
-            opened.endpoints["dimse"] = f"{settings.ae_title}@{settings.dimse_host}:{opened.node.port}"
+            for name, port in (("dimse", opened.node.port), ("dimse_tls", opened.node.tls_port)):
+                if port >= 0:
+                    opened.endpoints[name] = f"{settings.ae_title}@{settings.dimse_host}:{port}"
         yield opened
 
 
@@ -249,6 +265,9 @@ async def _worker(parts: Gateway) -> AsyncIterator[None]:
         delivery = Delivery(settings, parts.outbox, store, parts.changes, threads, parts.controls.delivery_allowed)
         await delivery.start()
         stack.push_async_callback(delivery.close)
+        confirmation = Confirmation(settings, parts.outbox, store, parts.changes, threads)
+        confirmation.start()
+        stack.push_async_callback(confirmation.close)
         yield
 
 

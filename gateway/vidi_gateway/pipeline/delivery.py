@@ -1,14 +1,19 @@
-"""Delivery: what stands in the outbox is sent until the destination says Success, or set aside after many attempts."""
+"""Delivery: what stands in the outbox is sent until the destination says Success, or set aside after many attempts.
+
+Whether it is there then is another matter: see confirmation.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 
 from vidi import logs
-from vidi.errors import NotFound
-from vidi_gateway.dimse.scu import Address, Outcome, Sender, Sent
+from vidi.errors import NotFound, PreconditionFailed
+from vidi_gateway.dicomweb.client import WebClient
+from vidi_gateway.dimse.scu import Outcome, Sender, Sent
 from vidi_gateway.pipeline import metrics
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.steps import backoff
@@ -22,12 +27,19 @@ from vidi_gateway.threads import Threads, in_daemon
 BATCH = 32
 IDLE_POLL = 1.0
 CLOSE_SECONDS = 5.0
+MEASURE_SECONDS = 5.0
 
 log = logs.get("vidi.gateway.delivery")
 
 
 class Delivery:
-    """One loop per destination, so that one that is down delays no other."""
+    """One loop per destination, so that one that is down delays no other.
+
+    Parameters
+    ----------
+    allowed
+        Asked before each object: False stops delivery at once, and nothing counts as tried.
+    """
 
     def __init__(
         self,
@@ -80,18 +92,38 @@ class Delivery:
                 present.append(entry)
             except NotFound:
                 await self._threads.run(self._outbox.give_up, [entry.id], "FILE_MISSING")
-        address = Address(destination.host, destination.port, destination.ae_title, self._settings.ae_title)
         # A peer that does not answer holds its thread for minutes: never one that the journal or the exit waits for.
-        fates = await in_daemon(self._sender.send, objects, address) if present else []
+        fates = await in_daemon(self._send, destination, present, objects) if present else []
         await self._threads.run(self._settle, destination, present, fates)
         self._changes.notify()
-        return len(entries)
+        return len(entries) - sum(f.outcome is Outcome.HELD for f in fates)
+
+    def _send(self, destination: Destination, entries: Sequence[OutboxEntry], objects: Sequence[bytes]) -> list[Sent]:
+        """Send objects, each unless delivery was stopped or the object retired meanwhile."""
+
+        def may_send(index: int) -> bool:
+            return not self._stopping and self._allowed() and self._outbox.may_send(entries[index].id)
+
+        try:
+            if destination.protocol == "dimse":
+                address = destination.dimse_address(self._settings.ae_title)
+                return self._sender.send(objects, address, may_send=may_send)
+            with WebClient(destination.web_address()) as client:
+                return [
+                    client.store(data, entry.uid) if may_send(index) else Sent(entry.uid, Outcome.HELD)
+                    for index, (entry, data) in enumerate(zip(entries, objects, strict=True))
+                ]
+        except PreconditionFailed as e:  # certificates or passwords that are not there yet
+            return [Sent(entry.uid, Outcome.RETRY, None, e.reason) for entry in entries]
 
     def _settle(self, destination: Destination, entries: Sequence[OutboxEntry], fates: Sequence[Sent]) -> None:
-        self._outbox.sent([e.id for e, f in zip(entries, fates, strict=True) if f.outcome is Outcome.SENT])
-        for entry, fate in zip(entries, fates, strict=True):
+        confirm_seconds = None if destination.confirm == "none" else self._settings.confirm_seconds
+        pairs = list(zip(entries, fates, strict=True))
+        self._outbox.sent([e.id for e, f in pairs if f.outcome is Outcome.SENT], confirm_seconds)
+        self._outbox.release([e.id for e, f in pairs if f.outcome is Outcome.HELD])
+        for entry, fate in pairs:
             metrics.DELIVERIES.labels(destination.name, fate.outcome.value).inc()
-            if fate.outcome is Outcome.SENT:
+            if fate.outcome in (Outcome.SENT, Outcome.HELD):
                 continue
             if fate.outcome is Outcome.PERMANENT or entry.attempts + 1 >= self._settings.delivery_attempts:
                 log.error("dead letter", film=entry.film_id, destination=destination.name, reason=fate.error)
@@ -99,13 +131,22 @@ class Delivery:
             else:
                 wait = backoff(entry.attempts, base=1.0, cap=self._settings.delivery_cap_seconds)
                 log.warning("not delivered", film=entry.film_id, destination=destination.name, reason=fate.error)
-                self._outbox.postpone([entry.id], fate.error, wait)
+                self._outbox.postpone([entry.id], fate.error, wait, may_have_arrived=fate.may_have_arrived)
+
+    def _measure(self, destination: Destination) -> None:
+        oldest = self._outbox.oldest(destination.name)
+        age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+        metrics.OLDEST_UNDELIVERED.labels(destination.name).set(age)
 
     async def _serve(self, destination: Destination) -> None:
+        measured = -MEASURE_SECONDS
         with self._changes.listener() as changed:
             while not self._stopping:
                 changed.clear()
                 try:
+                    if time.monotonic() - measured >= MEASURE_SECONDS:
+                        measured = time.monotonic()
+                        await self._threads.run(self._measure, destination)
                     count = await self.deliver_once(destination)
                 except Exception as e:  # noqa: BLE001 - the loop outlives databases and disks that come back
                     log.error("delivery failed", destination=destination.name, error=type(e).__name__)

@@ -297,6 +297,8 @@ class OutboxEntry:
     destination: str
     key: str
     attempts: int
+    denials: int = 0
+    commit_transaction: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,21 @@ from vidi_gateway.store.records import DeliveryState, StudyState
 from vidi_gateway.store.schema import objects, outbox, studies
 
 #: With these errors of its last attempt an object never reached the peer.
-NEVER_ARRIVED = ("", "NO_ASSOCIATION", "ASSOCIATION_REJECTED", "SOP_CLASS_NOT_ACCEPTED", "FILE_MISSING")
+NEVER_ARRIVED = (
+    "",
+    "NO_ASSOCIATION",
+    "NO_CONNECTION",
+    "ASSOCIATION_REJECTED",
+    "SOP_CLASS_NOT_ACCEPTED",
+    "FILE_MISSING",
+    "CREDENTIALS_MISSING",
+    "TLS_FILES",
+    "TLS_FAILED",
+    "TLS_TIMEOUT",
+    "CERTIFICATE_OUT_OF_DATE",
+    "CERTIFICATE_UNTRUSTED",
+    "CERTIFICATE_NAME",
+)
 
 
 def make_due(database: Database, c: sa.Connection, study_key: str, model: str, mode: str, due_at: float) -> None:
@@ -46,4 +60,5 @@ def may_have_arrived(now: float) -> sa.ColumnElement[bool]:
     attempted = outbox.c.attempts > 0
     lost = outbox.c.last_error.in_(NEVER_ARRIVED)
     sent = outbox.c.state.in_((DeliveryState.SENT, DeliveryState.CONFIRMED)) | outbox.c.sent_at.is_not(None)
-    return sent | (attempted & ~lost) | (outbox.c.claimed_until > now)
+    # A claim whose time is over counts too: whoever fell silent may have sent it.
+    return sent | (attempted & ~lost) | (outbox.c.claimed_by != "") | (outbox.c.claimed_until > now)
