@@ -15,9 +15,12 @@ from vidi.service import Mounted
 from vidi_gateway.compose import Gateway, gateway
 from vidi_gateway.handlers.cohorts import CohortHandler
 from vidi_gateway.handlers.jobs import JobHandler
+from vidi_gateway.handlers.patients import PatientMerger
 from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import check_models
 from vidi_gateway.handlers.withdrawals import Withdrawals
+from vidi_gateway.hl7.handler import Merges
+from vidi_gateway.hl7.listener import Listener
 from vidi_gateway.http.app import Handlers, build
 from vidi_gateway.http.hosts import only
 from vidi_gateway.http.operator import operator_routes
@@ -72,6 +75,17 @@ async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
         puller = PullRunner(settings, pulls=pulls, films=parts.films, journal=parts.journal, threads=parts.threads)
         puller.start()
         stack.push_async_callback(puller.close)
+        merges = Merges(
+            PatientMerger(parts.lifecycle, parts.store, parts.site_key, settings.patient_issuer),
+            parts.audit,
+            parts.threads,
+            parts.site_key.mac,
+            max_bytes=settings.mllp_max_bytes,
+            codec=settings.mllp_charset,
+            processing_id=settings.mllp_processing_id,
+        )
+        if settings.mllp_port >= 0:
+            await _listen(stack, Listener(settings, merges, settings.mllp_tls), settings, parts)
         if settings.http_port >= 0:
             pull_handler = PullHandler(
                 settings,
@@ -81,8 +95,10 @@ async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
                 threads=parts.threads,
                 on_change=puller.wake,
             )
-            app = build(_handlers(settings, parts, jobs, cohorts, pull_handler))
-            url = await stack.enter_async_context(serving(app, settings.http_host, settings.http_port))
+            app = build(_handlers(settings, parts, jobs, cohorts, pull_handler, merges))
+            url = await stack.enter_async_context(
+                serving(app, settings.http_host, settings.http_port, settings.http_tls)
+            )
             parts.endpoints["http"] = url
         study = StudyServicer(parts.films, jobs, cohorts)
 
@@ -95,7 +111,12 @@ async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
 
 
 def _handlers(
-    settings: GatewaySettings, parts: Gateway, jobs: JobHandler, cohorts: CohortHandler, pulls: PullHandler
+    settings: GatewaySettings,
+    parts: Gateway,
+    jobs: JobHandler,
+    cohorts: CohortHandler,
+    pulls: PullHandler,
+    merges: Merges,
 ) -> Handlers:
     async def models() -> list[dict[str, Any]]:
         return [MessageToDict(m, preserving_proto_field_name=True) for m in await parts.services.models()]
@@ -122,9 +143,19 @@ def _handlers(
         metrics=metrics.render,
         max_film_bytes=settings.max_film_bytes,
         admitted=only(settings.stow_peers, "http", parts.audit, parts.threads),
-        routers=tuple(operator_routes(settings, parts, pulls)),
+        routers=tuple(operator_routes(settings, parts, pulls, merges)),
         operators=only(settings.operator_peers, "operator", parts.audit, parts.threads),
     )
+
+
+async def _listen(stack: AsyncExitStack, listener: Listener, settings: GatewaySettings, parts: Gateway) -> None:
+    try:
+        await listener.open()
+    except OSError as e:
+        where = f"{settings.mllp_host}:{settings.mllp_port}"
+        raise Unavailable(f"the HL7 listener cannot listen on {where}: {e.strerror}", reason="PORT_TAKEN") from e
+    stack.push_async_callback(listener.close)
+    parts.endpoints["mllp"] = f"{settings.mllp_host}:{listener.port}"
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

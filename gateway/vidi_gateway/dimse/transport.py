@@ -7,6 +7,7 @@ any length.
 from __future__ import annotations
 
 import contextlib
+import copy
 import socket
 import threading
 import time
@@ -172,8 +173,25 @@ class BoundedServer(ThreadedAssociationServer):
         self.secured = secured
         self.handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
         super().__init__(*args, **kwargs | {"request_handler": _BoundedHandler})
+        self.contexts = Contexts(self.contexts)
         self.bind(evt.EVT_DIMSE_RECV, _message_complete)
         self.bind(evt.EVT_CONN_CLOSE, _closed)
+
+
+    def service_actions(self) -> None:
+        """Leave the garbage to the interpreter: pynetdicom's full collections stop all associations for their time."""
+
+
+class Contexts(list[Any]):
+    """Presentation contexts that are quick to copy: pynetdicom copies all of them deeply for each association."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[Any]:
+        copies = []
+        for context in self:
+            twin = copy.copy(context)
+            twin._transfer_syntax = list(context._transfer_syntax)
+            copies.append(twin)
+        return copies
 
 
 class _BoundedHandler(RequestHandler):

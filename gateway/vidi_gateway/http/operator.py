@@ -13,11 +13,13 @@ from vidi_gateway.handlers.operations import Operations
 from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import RulesHandler
 from vidi_gateway.handlers.worklist import ReadingList
+from vidi_gateway.hl7.handler import Merges
 from vidi_gateway.http import (
     routes_audit,
     routes_dicomweb,
     routes_nodes,
     routes_operations,
+    routes_patients,
     routes_pulls,
     routes_replay,
     routes_rules,
@@ -28,7 +30,9 @@ from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.worklist import Worklist
 
 
-def operator_routes(settings: GatewaySettings, parts: Gateway, pulls: PullHandler) -> Iterator[APIRouter]:
+def operator_routes(
+    settings: GatewaySettings, parts: Gateway, pulls: PullHandler, merges: Merges
+) -> Iterator[APIRouter]:
     """Yield the routes."""
     limits = StowLimits(
         max_film_bytes=settings.max_film_bytes,
@@ -46,6 +50,7 @@ def operator_routes(settings: GatewaySettings, parts: Gateway, pulls: PullHandle
     yield routes_replay.router(parts.films, parts.audit, parts.threads, operators)
     yield routes_audit.router(parts.audit, parts.threads, operators)
     yield routes_pulls.router(pulls, operators)
+    yield routes_patients.router(merges, operators)
     yield routes_nodes.router(Nodes(settings), operators)
     trial = RulesHandler(settings, parts.rules, parts.services, parts.threads)
     yield routes_rules.router(trial, settings.max_film_bytes, operators)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vidi.errors import FieldViolation, InvalidInput
@@ -57,9 +58,9 @@ class Merged(BaseModel):
     films: int
 
 
-def router(merges: Merges) -> APIRouter:
-    """Return the routes."""
-    api = APIRouter(prefix="/api/v1/patients", tags=["patients"])
+def router(merges: Merges, operators: Callable[..., Awaitable[None]]) -> APIRouter:
+    """Return the routes; `operators` refuses everybody else."""
+    api = APIRouter(prefix="/api/v1/patients", tags=["patients"], dependencies=[Depends(operators)])
 
     @api.post(
         "/merge",

@@ -163,7 +163,7 @@ class Publisher:
             film=decoded.pixels,
             outcome=await self._threads.run(FilmOutcome.from_bytes, data),
             created=datetime.fromtimestamp(analysis.explained_at or analysis.created_at, UTC),
-            urgency=urgency.score,
+            urgency=urgency.score or None,
             urgency_reasons=tuple(r.code for r in urgency.reasons),
         )
 

@@ -240,3 +240,27 @@ def test_a_report_does_not_wait_for_ever_and_names_what_is_pending(
     assert gateway.states() == {"done": 2}
     (final,) = archive.current(SR)
     assert "PENDING" not in text_of(final)
+
+
+def test_merged_patients_get_their_results_anew(
+    launch: Launch, receiver: Receiver, archive: Archive, study_films: list[bytes], port: int
+) -> None:
+    gateway = launch(("pacs", receiver.port), VIDI_HTTP_PORT=str(port))
+    gateway.send(study_films[0])
+    gateway.settle(1)
+    merge = {"prior": {"id": "PRIOR-77"}, "surviving": {"id": "SURVIVOR-1", "name": "Canary^Clara", "sex": "F"}}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60) as rest:
+        assert rest.post("/patients/merge", json=merge).json()["films"] == 1
+        gateway.settle(1)
+        by_patient = {str(r.PatientID): r for r in archive.current(SR)}
+        assert str(by_patient["SURVIVOR-1"].PatientName) == "Canary^Clara"
+        assert [(n.PatientID, read_rejection(n).reason) for n in archive.all(KOS)] == [
+            ("PRIOR-77", RejectionReason.WORKLIST)
+        ]
+        assert [c.PatientID for c in archive.current(SC)] == ["SURVIVOR-1"]
+        # A film that still comes under the old id goes to the surviving patient too.
+        gateway.send(study_films[1])
+        gateway.settle(2)
+    assert {c.PatientID for c in archive.current(SC)} == {"SURVIVOR-1"}
+    found = gateway.log + str([tuple(map(str, r.film.__dict__.values())) for r in gateway.records().values()])
+    assert not any(word in found for word in ("PRIOR-77", "SURVIVOR-1", "Canary"))

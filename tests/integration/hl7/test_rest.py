@@ -29,7 +29,11 @@ async def rest(listen: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Any]]:
     opened = await listen()
     app = FastAPI()
     app.add_exception_handler(ViDiError, http_app._known)
-    app.include_router(router(opened.merges))
+
+    async def anybody() -> None:
+        """Who may merge is tested with the whole gateway."""
+
+    app.include_router(router(opened.merges, anybody))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vidi") as client:
         yield client, opened
 
