@@ -12,6 +12,7 @@ import pydicom.config
 
 from vidi.errors import PreconditionFailed, Unavailable
 from vidi.imaging.sandbox import DecodeSandbox
+from vidi_gateway.audit.running import recorded
 from vidi_gateway.clients import Services
 from vidi_gateway.dimse.commitment import Commitment
 from vidi_gateway.dimse.scp import Node
@@ -27,6 +28,7 @@ from vidi_gateway.pipeline.feeder import Feeder
 from vidi_gateway.pipeline.intake import Intake
 from vidi_gateway.pipeline.overview import Overviews
 from vidi_gateway.pipeline.publisher import Publisher
+from vidi_gateway.pipeline.retention import Sweeper
 from vidi_gateway.pipeline.steps import Steps
 from vidi_gateway.pipeline.workers import Heartbeat
 from vidi_gateway.pipeline.workflow import Workflows
@@ -41,6 +43,7 @@ from vidi_gateway.store.files import FileStore
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.outbox import Outbox
+from vidi_gateway.store.retention import Retention
 from vidi_gateway.store.site_key import SiteKey
 from vidi_gateway.store.studies import Studies
 from vidi_gateway.store.workers import Workers
@@ -129,7 +132,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         database = Database(settings.journal_url)
         stack.callback(database.close)
         await threads.run(database.create_schema)
-        journal, audit = Journal(database, settings.settle_seconds), Audit(database)
+        site_key = await threads.run(SiteKey.open, settings.site_key_path)
+        journal, audit = Journal(database, settings.settle_seconds), Audit(database, site_key)
+        await stack.enter_async_context(recorded(settings, audit, threads))
         lifecycle = Lifecycle(journal, settings.settle_seconds)
         rules = await threads.run(Rules.load, settings.rules_file, settings)
         arrivals = Arrivals(journal)
@@ -140,7 +145,6 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             resend_cap=settings.delivery_cap_seconds,
         )
         store = FileStore(settings.data_dir / "files")
-        site_key = await threads.run(SiteKey.open, settings.site_key_path)
         services = Services(settings)
         stack.push_async_callback(services.close)
         await check_models(rules, services)
@@ -268,6 +272,9 @@ async def _worker(parts: Gateway) -> AsyncIterator[None]:
         confirmation = Confirmation(settings, parts.outbox, store, parts.changes, threads)
         confirmation.start()
         stack.push_async_callback(confirmation.close)
+        sweeper = Sweeper(settings, Retention(journal, parts.audit), parts.audit, store)
+        sweeper.start()
+        stack.push_async_callback(threads.run, sweeper.close)
         yield
 
 

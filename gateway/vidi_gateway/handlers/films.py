@@ -14,11 +14,13 @@ from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.intake import Fate, Intake, Receipt
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.files import Store
-from vidi_gateway.store.journal import Journal
+from vidi_gateway.store.journal import Journal, require_bytes
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.reader import analysis_id
 from vidi_gateway.store.records import PRIORITY_BULK, PRIORITY_LIVE, Change, FilmRecord, FilmState, Verdict
 from vidi_gateway.threads import Threads
+
+RESULTS_DELETED = "the result's pictures and maps were deleted: the site keeps them for a limited time"
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,13 @@ class Films:
         NotFound
             No such object.
         """
-        stored = await self._threads.run(self._journal.object, film_id, uid, kind)
+        try:
+            stored = await self._threads.run(self._journal.object, film_id, uid, kind)
+        except NotFound:
+            record = await self.get(film_id)
+            if record.analysis and record.analysis.summary and not record.analysis.outcome_key:
+                raise NotFound("object", film_id, hint=RESULTS_DELETED) from None
+            raise
         return await self._threads.run(self._store.get, stored.key)
 
     async def dicom(self, film_id: str) -> bytes:
@@ -257,8 +265,7 @@ class Films:
             No such film, or it was refused on arrival and not kept.
         """
         film = await self._threads.run(self._journal.film, film_id)
-        if not film.file_key:
-            raise NotFound("film", film_id, hint="it was refused on arrival and not kept")
+        require_bytes(film)
         return await self._threads.run(self._store.get, film.file_key)
 
     async def outcome(self, film_id: str, model: str = "") -> FilmOutcome:
@@ -272,6 +279,8 @@ class Films:
         record = await self.get(film_id, model)
         if record.analysis is None or record.analysis.state != FilmState.DONE:
             raise NotFound("result", film_id, hint="the film is not done")
+        if not record.analysis.outcome_key:
+            raise NotFound("result", film_id, hint=RESULTS_DELETED)
         data = await self._threads.run(self._store.get, record.analysis.outcome_key)
         return await self._threads.run(FilmOutcome.from_bytes, data)
 

@@ -58,7 +58,7 @@ class Comparer:
     async def compare(self, arrival: Arrival) -> Verdict:
         """Compare an arrival with the film that has its UID, and act on it: the film itself is never overwritten."""
         film = await self._threads.run(self._journal.film, arrival.film_id)
-        was, now = await self._digests(film.file_key), await self._digests(arrival.file_key)
+        was, now = await self._known(film), await self._digests(arrival.file_key)
         if was == now and now is not None:
             verdict = Verdict.DUPLICATE
             await self._threads.run(self._arrivals.duplicate, arrival.arrival_id)
@@ -107,6 +107,12 @@ class Comparer:
         await self._threads.run(self._store.delete, film.file_key)
         await self._threads.run(self._audit.note, "amended", film_id=film.film_id, source=arrival.source)
         log.info("amended", film=film.film_id)
+
+    async def _known(self, film: Film) -> tuple[str, str] | None:
+        """The digests of the film that is there: as noted, when its bytes were deleted since."""
+        if film.purged_at is not None:
+            return (film.pixel_digest, film.identity_digest) if film.pixel_digest else None
+        return await self._digests(film.file_key)
 
     async def _digests(self, key: str) -> tuple[str, str] | None:
         """Pixel and identity digest of a stored film; None when it cannot be read."""

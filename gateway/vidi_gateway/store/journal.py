@@ -21,6 +21,21 @@ from vidi_gateway.store.schema import analyses, films, objects
 from vidi_gateway.store.study_rows import make_due
 
 
+def require_bytes(film: Film) -> None:
+    """Check that a film's bytes are in the store.
+
+    Raises
+    ------
+    NotFound
+        They were not kept, or are not any more.
+    """
+    if film.purged_at is not None:
+        days = max(0.0, film.purged_at - film.received_at) / 86_400
+        raise NotFound("film", film.film_id, hint=f"its bytes were deleted after {days:.0f} days")
+    if not film.file_key:
+        raise NotFound("film", film.film_id, hint="it was refused on arrival and not kept")
+
+
 class Journal(Reader):
     """Films, analyses and results.
 
@@ -76,8 +91,7 @@ class Journal(Reader):
         now = time.time()
         with self.database.write() as c:
             film = self._require_film(c, film_id)
-            if not film.file_key:
-                raise NotFound("film", film_id, hint="it was refused on arrival and not kept")
+            require_bytes(film)
             if film.state == FilmState.QUARANTINED or film.withdrawn_at is not None:
                 raise InvalidInput(f"a {film.state.value} film is not analysed", reason=film.state.value.upper())
             self._insert_analysis(c, film, model, priority, now)

@@ -127,7 +127,7 @@ class Lifecycle:
             film = c.execute(films.select().where(films.c.film_id == new.film_id)).mappings().one()
             self._retire(c, [film], "", Retirement.AMENDED, now)
             kept = ("film_id", "priority", "model", "sop_instance_uid", "sop_class_uid")
-            values = {k: v for k, v in asdict(new).items() if k not in kept}
+            values: dict[str, Any] = {k: v for k, v in asdict(new).items() if k not in kept} | {"purged_at": None}
             c.execute(films.update().where(films.c.film_id == new.film_id).values(**values))
             lines = analyses.select().where(analyses.c.film_id == new.film_id).with_for_update()
             for row in c.execute(lines).mappings().all():
@@ -247,7 +247,8 @@ class Lifecycle:
             part = ids[start : start + _CHUNK]
             values = {"patient_key": surviving_key, "identity_key": identity_key}
             c.execute(films.update().where(films.c.film_id.in_(part)).values(**values))
-            done = analyses.c.film_id.in_(part) & (analyses.c.state == FilmState.DONE)
+            kept = [f["film_id"] for f in found[start : start + _CHUNK] if f["purged_at"] is None]
+            done = analyses.c.film_id.in_(kept) & (analyses.c.state == FilmState.DONE) & (analyses.c.outcome_key != "")
             for line in c.execute(analyses.select().where(done).with_for_update()).mappings().all():
                 self._journal.move(c, line, FilmState.EXPLAINED, now)
         return len(ids)

@@ -53,8 +53,9 @@ class Member:
 
     @property
     def explained(self) -> bool:
-        """Whether it has an outcome that may be published."""
-        return self.analysis is not None and self.analysis.state in (FilmState.EXPLAINED, FilmState.DONE)
+        """Whether it has an outcome that may be published, and what a report is made from is still there."""
+        there = self.film.purged_at is None and self.analysis is not None and bool(self.analysis.outcome_key)
+        return there and self.analysis is not None and self.analysis.state in (FilmState.EXPLAINED, FilmState.DONE)
 
     @property
     def active(self) -> bool:

