@@ -18,7 +18,7 @@ from vidi_gateway.store.database import Database
 from vidi_gateway.store.reader import Reader, analysis_id, to_analysis
 from vidi_gateway.store.records import ACTIVE, PRIORITY_BULK, Analysis, Film, FilmState, NewFilm, Summary
 from vidi_gateway.store.schema import analyses, films, objects
-from vidi_gateway.store.study_rows import make_due
+from vidi_gateway.store.study_rows import make_due, wake
 
 
 def require_bytes(film: Film) -> None:
@@ -179,6 +179,7 @@ class Journal(Reader):
             row = self._unfinished(c, analysis_id, run)
             if row:
                 self.move(c, row, state, now, reason_code=code, reason=message)
+                wake(c, row["film_id"], row["model"], row["mode"], now)
             return row is not None
 
     def record(
@@ -224,6 +225,7 @@ class Journal(Reader):
             }
             values |= {"explained_at": now}
             self.move(c, row, FilmState.EXPLAINED, now, reason_code="", reason="", **values)
+            wake(c, row["film_id"], row["model"], row["mode"], now)
             return True
 
     def supersede(self, model: str, digest: str) -> int:

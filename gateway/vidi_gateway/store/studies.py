@@ -27,6 +27,8 @@ from vidi_gateway.store.records import (
 from vidi_gateway.store.schema import analyses, films, objects, outbox, studies
 
 MAX_ERROR = 255
+#: Kinds that no archive has, or that are notes themselves.
+_NOT_REJECTED = ("ko", "png")
 #: Rejection notes overtake results: a wrong result is the more urgent thing to hear of.
 PRIORITY_NOTE = 0
 
@@ -136,7 +138,7 @@ class Studies:
         line = (films.c.study_key == studies.c.study_key) & (analyses.c.film_id == films.c.film_id)
         line &= (analyses.c.model == studies.c.model) & (analyses.c.mode == studies.c.mode)
         working = sa.exists().where(line & analyses.c.state.in_(ACTIVE))
-        rejected = objects.c.retired_at.is_not(None) & objects.c.noted.is_(False)
+        rejected = objects.c.retired_at.is_not(None) & objects.c.noted.is_(False) & objects.c.kind.not_in(_NOT_REJECTED)
         of_study = (objects.c.study_key == studies.c.study_key) & (objects.c.model == studies.c.model)
         urgent = sa.exists().where(of_study & (objects.c.mode == studies.c.mode) & rejected)
         ready = ~working | (studies.c.due_at <= now - self._patience) | urgent
@@ -264,7 +266,7 @@ class Studies:
     def _issued(self, c: sa.Connection, study: Study) -> tuple[Issued, ...]:
         """What is current, and what is retired but not yet rejected or replaced."""
         of_study = (objects.c.study_key == study.study_key) & (objects.c.model == study.model)
-        of_study &= (objects.c.mode == study.mode) & objects.c.kind.not_in(("ko", "png"))
+        of_study &= (objects.c.mode == study.mode) & objects.c.kind.not_in(_NOT_REJECTED)
         open_ = objects.c.retired_at.is_(None) | objects.c.noted.is_(False)
         open_ |= (objects.c.kind == "sr") & (objects.c.replaced_by == "")
         query = objects.select().where(of_study & open_).order_by(objects.c.created_at, objects.c.uid)

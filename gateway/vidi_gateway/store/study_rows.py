@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.records import DeliveryState, StudyState
-from vidi_gateway.store.schema import objects, outbox, studies
+from vidi_gateway.store.schema import films, objects, outbox, studies
 
 #: With these errors of its last attempt an object never reached the peer.
 NEVER_ARRIVED = (
@@ -35,6 +35,14 @@ def make_due(database: Database, c: sa.Connection, study_key: str, model: str, m
     if not database.insert_new(c, studies, new):
         where = (studies.c.study_key == study_key) & (studies.c.model == model) & (studies.c.mode == mode)
         c.execute(studies.update().where(where).values(state=StudyState.WAITING, due_at=due_at, attempts=0))
+
+
+def wake(c: sa.Connection, film_id: str, model: str, mode: str, now: float) -> None:
+    """Let a film's study be published again if it was published without waiting for this film."""
+    key = sa.select(films.c.study_key).where(films.c.film_id == film_id).scalar_subquery()
+    line = (studies.c.study_key == key) & (studies.c.model == model) & (studies.c.mode == mode)
+    settled = line & (studies.c.state == StudyState.SETTLED)
+    c.execute(studies.update().where(settled).values(state=StudyState.WAITING, due_at=now, attempts=0))
 
 
 def retire(c: sa.Connection, where: sa.ColumnElement[bool], reason: str, now: float) -> set[tuple[str, str, str]]:

@@ -375,3 +375,27 @@ def test_a_publication_that_cannot_be_made_ends_its_films(site: Site) -> None:
     site.studies.fail(again, "NOT_PUBLISHED", "why")
     assert (site.journal.film("fa").state, site.journal.film("fa").reason_code) == (FilmState.FAILED, "NOT_PUBLISHED")
     assert site.studies.claim(10) == []
+
+
+def test_a_film_that_was_not_waited_for_makes_its_study_due_when_it_ends(site: Site) -> None:
+    for film_id in ("fa", "fb", "fc"):
+        site.journal.add_film(film(film_id))
+    site.explain("fa")
+    site.studies = Studies(site.journal, "w", patience_seconds=-1.0)
+    assert site.publish(made("fa", "9.1"))
+    assert site.studies.claim(10) == []
+    site.explain("fb")
+    assert site.publish(made("fa", "9.2"), made("fb", "9.2"))
+    assert site.journal.begin("fc.m", 1) is not None
+    assert site.journal.conclude("fc.m", 1, FilmState.FAILED, "UNAVAILABLE", "down")
+    assert len(site.studies.claim(10)) == 1, "the report that calls it pending is no longer true"
+
+
+def test_pictures_that_no_archive_has_hold_nothing_up(site: Site) -> None:
+    site.journal.add_film(film("fa"))
+    site.explain("fa")
+    assert site.publish(made("fa", "9.1"), made("fa", "9.5", "png"))
+    site.journal.add_film(film("fb"))
+    site.life.withdraw(["fa"], Retirement.QUALITY)
+    assert site.publish(settled=False)
+    assert site.studies.claim(10) == [], "nothing is left to be said before the other film ends"
