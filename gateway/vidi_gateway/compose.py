@@ -143,6 +143,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             settings.worker_id,
             confirm_attempts=settings.confirm_attempts,
             resend_cap=settings.delivery_cap_seconds,
+            audit=audit,
         )
         store = FileStore(settings.data_dir / "files")
         services = Services(settings)
@@ -173,6 +174,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             services=services,
             changes=changes,
             threads=threads,
+            audit=audit,
         )
         opened = Gateway(
             settings=settings,

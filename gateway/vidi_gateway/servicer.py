@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 from vidi.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from vidi_gateway.handlers import protos
@@ -60,7 +61,9 @@ class StudyServicer(gateway_pb2_grpc.StudyServiceServicer):
         self, request: gateway_pb2.GetObjectRequest, context: Any
     ) -> AsyncIterator[gateway_pb2.GetObjectResponse]:
         """Stream one result object."""
-        data = await self._films.object(request.film_id, request.sop_instance_uid, protos.KIND_NAMES[request.kind])
+        kind = protos.KIND_NAMES[request.kind]
+        reader = f"grpc:{caller(context)}"
+        data = await self._films.object(request.film_id, request.sop_instance_uid, kind, reader=reader)
         for start in range(0, len(data), CHUNK):
             yield gateway_pb2.GetObjectResponse(chunk=data[start : start + CHUNK])
 
@@ -116,6 +119,12 @@ class StudyServicer(gateway_pb2_grpc.StudyServiceServicer):
     ) -> gateway_pb2.ClusterCohortResponse:
         """Cluster a cohort."""
         return await self._cohorts.cluster(request.cohort_id, model=request.model.name, k=request.k, seed=request.seed)
+
+
+def caller(context: Any) -> str:
+    """Return the address that a call came from, without its port."""
+    address = str(context.peer()).partition(":")[2]
+    return unquote(address.rpartition(":")[0]).strip("[]") or address
 
 
 def add_study_service(server: Any, servicer: StudyServicer) -> None:

@@ -15,17 +15,19 @@ class Event(StrEnum):
     STARTED = "application started"
     STOPPED = "application stopped"
     TAKEN = "instance taken"
+    REFUSED = "instance refused"  # taken note of, and not kept
     NOT_TAKEN = "instance not taken"
     DROPPED = "dropped"
     QUARANTINED = "quarantined"
-    DELIVERED = "object delivered"
+    SENT = "object sent"  # the peer answered Success
+    DELIVERED = "object delivered"  # the peer said on being asked that it has it
     NOT_DELIVERED = "object not delivered"
     READ = "instance read"
     QUERIED = "query"
     EXPORTED = "cohort exported"
     PURGED = "bytes deleted"
     AMENDED = "amended"
-    WITHDRAWN = "film withdrawn"
+    WITHDRAWN = "withdrawn"
     RESULTS_WITHDRAWN = "results withdrawn"
     REJECTION_NOTE = "rejection note"
     MERGED = "patients merged"
@@ -36,10 +38,10 @@ class Event(StrEnum):
     DELIVERY_STOPPED = "delivery stopped"
     DELIVERY_RUNNING = "delivery running"
     REPLAY = "replay"
-    PULL_CREATED = "pull created"
+    PULL_STARTED = "pull started"
     PULL_CANCELLED = "pull cancelled"
     PULL_RESUMED = "pull resumed"
-    TRAIL_READ = "audit trail read"
+    TRAIL_READ = "audit log used"
     TRAIL_TRIMMED = "audit trimmed"
 
 
@@ -137,9 +139,11 @@ KINDS: dict[str, Kind] = {
     Event.STARTED: Kind(APPLICATION_ACTIVITY, (APPLICATION_START,), peer_role=APPLICATION_LAUNCHER),
     Event.STOPPED: Kind(APPLICATION_ACTIVITY, (APPLICATION_STOP,), peer_role=APPLICATION_LAUNCHER),
     Event.TAKEN: _received(),
+    Event.REFUSED: _received(MINOR_FAILURE),
     Event.NOT_TAKEN: _received(MINOR_FAILURE),
     Event.DROPPED: _received(MINOR_FAILURE),
     Event.QUARANTINED: _received(SERIOUS_FAILURE),
+    Event.SENT: _sent(),
     Event.DELIVERED: _sent(),
     Event.NOT_DELIVERED: _sent(SERIOUS_FAILURE),
     Event.READ: Kind(INSTANCES_ACCESSED, (), "R", life_cycle="6"),

@@ -82,7 +82,7 @@ def _participant(message: ET.Element, name: str, role: Code | None, requests: bo
     user, host = name, ""
     if "@" in name:
         user, _, host = name.rpartition("@")
-    elif name.startswith(("http:", "stow:", "operator:")):
+    elif name.startswith(("http:", "grpc:", "stow:", "operator:")):
         host = name.partition(":")[2]
     attributes = {"UserID": _fit(user) or "unknown", "UserIsRequestor": "true" if requests else "false"}
     if host:

@@ -102,7 +102,7 @@ def register(group: typer.Typer) -> None:
     @group.command()
     def audit(
         since: str | None = typer.Option(None, "--since", help="Records of this moment and later."),
-        event: str | None = typer.Option(None, "--event", help="Only this event, such as 'film withdrawn'."),
+        event: str | None = typer.Option(None, "--event", help="Only this event, such as 'withdrawn'."),
         limit: int = typer.Option(100, "--limit", min=1, max=10_000, help="At most so many."),
         server: str = SERVER,
         ca: Path | None = CA,

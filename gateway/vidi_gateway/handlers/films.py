@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from vidi.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed, Unavailable
+from vidi_gateway.audit.events import Event
 from vidi_gateway.clients import Services
 from vidi_gateway.outcome import FilmOutcome
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.pipeline.intake import Fate, Intake, Receipt
 from vidi_gateway.store.arrivals import Arrivals
+from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.journal import Journal, require_bytes
 from vidi_gateway.store.outbox import Outbox
@@ -46,6 +48,8 @@ class Films:
         What watchers hear.
     threads
         For everything that blocks.
+    audit
+        Hears of who read what.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Films:
         services: Services,
         changes: Changes,
         threads: Threads,
+        audit: Audit,
     ) -> None:
         self._default_model = default_model
         self._intake = intake
@@ -70,6 +75,7 @@ class Films:
         self._services = services
         self._changes = changes
         self._threads = threads
+        self._audit = audit
 
     async def check(self, model: str) -> None:
         """Check that a model line exists, as far as its service can be asked; "" is the site's default.
@@ -232,7 +238,7 @@ class Films:
                 if _settled(record, model):
                     waiting.pop(record.film_id, None)
 
-    async def object(self, film_id: str, uid: str, kind: str) -> bytes:
+    async def object(self, film_id: str, uid: str, kind: str, *, reader: str = "") -> bytes:
         """Return the bytes of a result object.
 
         Parameters
@@ -240,7 +246,9 @@ class Films:
         film_id, uid
             The film and the object's SOP Instance UID (the PNG's is that of its Secondary Capture).
         kind
-            "sr", "pm", "sc" or "png".
+            "sr", "pm", "sc", "png" or "ko".
+        reader
+            Who reads it, for the audit trail ("http:10.0.0.5"); "": the gateway itself.
 
         Raises
         ------
@@ -254,7 +262,9 @@ class Films:
             if record.analysis and record.analysis.summary and not record.analysis.outcome_key:
                 raise NotFound("object", film_id, hint=RESULTS_DELETED) from None
             raise
-        return await self._threads.run(self._store.get, stored.key)
+        data = await self._threads.run(self._store.get, stored.key)
+        await self._noted(film_id, kind, reader)
+        return data
 
     async def dicom(self, film_id: str) -> bytes:
         """Return the film as it was received. Patient data: for callers inside the gateway.
@@ -268,8 +278,8 @@ class Films:
         require_bytes(film)
         return await self._threads.run(self._store.get, film.file_key)
 
-    async def outcome(self, film_id: str, model: str = "") -> FilmOutcome:
-        """Return a done film's outcome with its maps.
+    async def outcome(self, film_id: str, model: str = "", *, reader: str = "") -> FilmOutcome:
+        """Return a done film's outcome with its maps. `reader` as in `object`.
 
         Raises
         ------
@@ -282,6 +292,7 @@ class Films:
         if not record.analysis.outcome_key:
             raise NotFound("result", film_id, hint=RESULTS_DELETED)
         data = await self._threads.run(self._store.get, record.analysis.outcome_key)
+        await self._noted(film_id, "maps", reader)
         return await self._threads.run(FilmOutcome.from_bytes, data)
 
     async def analyse(self, film_id: str, model: str, *, priority: int = PRIORITY_BULK) -> str:
@@ -318,6 +329,12 @@ class Films:
         count = await self._threads.run(self._outbox.replay, film_id, destination)
         self._changes.notify()
         return count
+
+    async def _noted(self, film_id: str, kind: str, reader: str) -> None:
+        if reader:
+            film = await self._threads.run(self._journal.film, film_id)
+            detail = {"kind": kind, "study": film.study_key, "patient": film.patient_key}
+            await self._threads.run(self._audit.note, Event.READ, film_id=film_id, source=reader, detail=detail)
 
     def _ask_for(self, film_id: str, model: str, priority: int) -> str:
         self._journal.add_analysis(film_id, model, priority)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from vidi.errors import InvalidInput, NotFound
 from vidi.imaging.dx import wrap_image
 from vidi_gateway.handlers.films import Films
+from vidi_gateway.http.hosts import sender
 from vidi_gateway.http.schemas import Film, FilmPage, Receipt
 from vidi_gateway.store.records import FilmState
 
@@ -61,27 +62,30 @@ def router(films: Films, max_bytes: int, admitted: Any) -> APIRouter:
         return Film.of(await films.get(film_id, model))
 
     @api.get("/{film_id}/objects/{sop_instance_uid}", response_class=Response)
-    async def get_object(film_id: str, sop_instance_uid: str, kind: Literal["sr", "pm", "sc", "png", "ko"]) -> Response:
+    async def get_object(
+        request: Request, film_id: str, sop_instance_uid: str, kind: Literal["sr", "pm", "sc", "png", "ko"]
+    ) -> Response:
         """Return a result object's bytes."""
-        data = await films.object(film_id, sop_instance_uid, kind)
+        data = await films.object(film_id, sop_instance_uid, kind, reader=f"http:{sender(request)}")
         return Response(data, media_type="image/png" if kind == "png" else "application/dicom")
 
     @api.get("/{film_id}/overlay.png", response_class=Response)
-    async def overlay(film_id: str, model: Annotated[str, Query(max_length=128)] = "") -> Response:
+    async def overlay(request: Request, film_id: str, model: Annotated[str, Query(max_length=128)] = "") -> Response:
         """Return the picture of film and maps (the display layer)."""
         record = await films.get(film_id, model)
         for stored in record.objects:
             if stored.kind == "png":
-                return Response(await films.object(film_id, stored.uid, "png"), media_type="image/png")
+                data = await films.object(film_id, stored.uid, "png", reader=f"http:{sender(request)}")
+                return Response(data, media_type="image/png")
         raise NotFound("overlay", film_id, hint="the film is not done")
 
     @api.get("/{film_id}/maps.npz", response_class=Response)
-    async def maps(film_id: str, model: Annotated[str, Query(max_length=128)] = "") -> Response:
+    async def maps(request: Request, film_id: str, model: Annotated[str, Query(max_length=128)] = "") -> Response:
         """Return the exact layer: float32 maps on the model's grid, the vector, and the transform to the film's pixels.
 
         Arrays: `map_<class>` (height, width) in logits, `attribution_vector`, `map_to_film` (a b c d e f).
         """
-        outcome = await films.outcome(film_id, model)
+        outcome = await films.outcome(film_id, model, reader=f"http:{sender(request)}")
         a = outcome.map_to_film
         buffer = io.BytesIO()
         arrays = {f"map_{c.name}": c.map for c in outcome.classes}

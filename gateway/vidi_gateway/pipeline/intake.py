@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import sqlalchemy as sa
 from pydicom import Dataset
 
 from vidi import logs
 from vidi.errors import Exhausted, InvalidInput
 from vidi.imaging.gate import check_header
 from vidi.imaging.notes import Refusal
+from vidi_gateway.audit.events import Event
 from vidi_gateway.objects import is_own, read_rejection
 from vidi_gateway.objects import source as source_of
 from vidi_gateway.pipeline import metrics
@@ -163,6 +165,8 @@ class Intake:
         """
         digested = file_digest or functools.partial(digest, data)
         receipt = self._take(data, digested, source, model, expected_uid, priority, named, called)
+        if receipt.fate in (Fate.DUPLICATE, Fate.COMPARING):
+            self._audit.note(Event.TAKEN, film_id=receipt.film_id, source=source, outcome=receipt.fate.value.upper())
         metrics.INSTANCES.labels(receipt.fate.value).inc()
         return receipt
 
@@ -219,17 +223,28 @@ class Intake:
         there = self._journal.find_film(film_id)
         if there is None and self._lifecycle.rejection(film_id):
             self._journal.add_withdrawn(replace(new, file_key=""), REJECTED)
+            self._note_taken(new, REJECTED)
             self._on_change()
             return Receipt(Fate.REFUSED, film_id, FilmState.WITHDRAWN, REJECTED)
         if there is None:
             if not refusal:
                 self._store.put_durable(key, data)
-            if self._journal.add_film(new, refusal):
+            if self._journal.add_film(new, refusal, lambda c: self._note_taken(new, refusal, c)):
                 self._on_change()
                 state = FilmState.REFUSED if refusal else FilmState.RECEIVED
                 return Receipt(Fate.REFUSED if refusal else Fate.KEPT, film_id, state, refusal)
             there = self._journal.film(film_id)  # another association was faster
         return self._again(there, new, data, refusal)
+
+    def _note_taken(self, new: NewFilm, refusal: Refusal | None, connection: sa.Connection | None = None) -> None:
+        self._audit.note(
+            Event.REFUSED if refusal else Event.TAKEN,
+            film_id=new.film_id,
+            source=new.source,
+            outcome=refusal.code if refusal else "",
+            detail={"study": new.study_key, "patient": new.patient_key},
+            connection=connection,
+        )
 
     def _drop(self, refusal: Refusal, source: str) -> Receipt:
         self._audit.note("dropped", source=source, outcome=refusal.code)
@@ -255,6 +270,7 @@ class Intake:
             if not refusal:
                 self._store.put_durable(new.file_key, data)
             self._journal.reconsider(new, refusal)
+            self._note_taken(new, refusal)
             self._on_change()
             state = FilmState.REFUSED if refusal else FilmState.RECEIVED
             return Receipt(Fate.REFUSED if refusal else Fate.KEPT, new.film_id, state, refusal)

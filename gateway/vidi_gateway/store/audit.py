@@ -134,8 +134,8 @@ class Audit:
         event, film_id, source, outcome, actor, action, detail
             The record. UIDs in texts are replaced: a patient can be found by them.
         connection
-            A transaction that writes, to be part of: the record is there if and only if what it is about is. None: a
-            transaction of its own.
+            A transaction that writes, to be part of: the record is there if and only if what it is about is. None: one
+            with whatever else is to be written at that moment.
         """
         row = {
             "event": event[:64],
@@ -149,9 +149,8 @@ class Audit:
         }
         if connection is not None:
             self._append(connection, row)
-            return
-        with self.database.write() as own:
-            self._append(own, row)
+        else:
+            self.database.together(lambda shared: self._append(shared, row))
 
     def counts(self, event: str) -> dict[str, int]:
         """How often an event ended in which outcome."""

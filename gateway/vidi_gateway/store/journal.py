@@ -6,7 +6,7 @@ Every method is one transaction and blocks until it is durable: call it from a t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -53,10 +53,22 @@ class Journal(Reader):
 
     # ---- in -----------------------------------------------------------------------------------------------------
 
-    def add_film(self, new: NewFilm, refusal: Refusal | None = None) -> bool:
-        """Journal a film, to be analysed unless it is refused. Returns False when its id is there already."""
+    def add_film(
+        self, new: NewFilm, refusal: Refusal | None = None, also: Callable[[sa.Connection], None] | None = None
+    ) -> bool:
+        """Journal a film, to be analysed unless it is refused. Returns False when its id is there already.
+
+        `also` is called in the same transaction when the film is new.
+        """
         now = time.time()
-        return self.database.together(lambda c: self.insert_film(c, new, refusal, now))
+
+        def add(c: sa.Connection) -> bool:
+            added = self.insert_film(c, new, refusal, now)
+            if added and also:
+                also(c)
+            return added
+
+        return self.database.together(add)
 
     def add_withdrawn(self, new: NewFilm, reason: Refusal) -> bool:
         """Journal a film that a rejection note has named before it came: it is not analysed."""

@@ -17,6 +17,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vidi_gateway.audit.events import Event
+from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.records import DeliveryState, OutboxEntry
 from vidi_gateway.store.schema import films, objects, outbox
@@ -26,6 +28,11 @@ NOT_CONFIRMED = "NOT_CONFIRMED"
 CONFIRMATION_FAILED = "CONFIRMATION_FAILED"
 #: Bounds of the pause between two questions about an object; in between it grows with the time since it was sent.
 SOONEST, LATEST = 1.0, 60.0
+_NOTED = {
+    DeliveryState.SENT: Event.SENT,
+    DeliveryState.CONFIRMED: Event.DELIVERED,
+    DeliveryState.DEAD: Event.NOT_DELIVERED,
+}
 
 
 class Outbox:
@@ -43,6 +50,8 @@ class Outbox:
         How often an object may be acknowledged and denied before it is set aside.
     resend_cap
         Longest pause in seconds before an object that was denied is sent again.
+    audit
+        Hears of what was sent, is delivered, and is set aside.
     """
 
     def __init__(
@@ -53,12 +62,14 @@ class Outbox:
         *,
         confirm_attempts: int = 5,
         resend_cap: float = 300.0,
+        audit: Audit | None = None,
     ) -> None:
         self.database = database
         self.owner = owner
         self.lease_seconds = lease_seconds
         self._confirm_attempts = confirm_attempts
         self._resend_cap = resend_cap
+        self._audit = audit
 
     def release_own(self) -> None:
         """End this worker's leases: it has just started. What it was sending when it ended may have arrived."""
@@ -277,7 +288,9 @@ class Outbox:
         settled = {"attempts": outbox.c.attempts + 1, "claimed_by": "", "claimed_until": 0.0, "updated_at": time.time()}
         where = outbox.c.id.in_(ids) & (outbox.c.state == DeliveryState.PENDING)
         with self.database.write() as c:
-            c.execute(outbox.update().where(where).values(**settled, **values))
+            concerned = list(c.execute(sa.select(outbox.c.id).where(where).with_for_update()).scalars())
+            c.execute(outbox.update().where(outbox.c.id.in_(concerned)).values(**settled, **values))
+            self._note(c, concerned)
             self._touch_films(c, ids)
 
     def _confirm(self, c: sa.Connection, where: sa.ColumnElement[bool]) -> int:
@@ -286,6 +299,7 @@ class Outbox:
         ids = list(c.execute(sa.select(outbox.c.id).where(where & open_).with_for_update()).scalars())
         values = {"state": DeliveryState.CONFIRMED, "last_error": "", "claimed_by": "", "claimed_until": 0.0}
         c.execute(outbox.update().where(outbox.c.id.in_(ids)).values(**values, updated_at=time.time()))
+        self._note(c, ids)
         self._touch_films(c, ids)
         return len(ids)
 
@@ -312,8 +326,23 @@ class Outbox:
             states[values["state"]] = states.get(values["state"], 0) + 1
             if values["state"] is not DeliveryState.SENT:
                 changed.append(row.id)
+        self._note(c, changed)
         self._touch_films(c, changed)
         return states
+
+    def _note(self, c: sa.Connection, ids: Collection[int]) -> None:
+        """Write into the audit trail what became of objects."""
+        if self._audit is None or not ids:
+            return
+        columns = (outbox.c.film_id, outbox.c.destination, outbox.c.kind, outbox.c.state, outbox.c.last_error)
+        query = sa.select(*columns, films.c.study_key, films.c.patient_key)
+        query = query.outerjoin(films, films.c.film_id == outbox.c.film_id).order_by(outbox.c.id)
+        for row in c.execute(query.where(outbox.c.id.in_(ids) & outbox.c.state.in_(_NOTED))).all():
+            detail = {"kind": row.kind, "study": row.study_key or "", "patient": row.patient_key or ""}
+            event = _NOTED[row.state]
+            error = row.last_error if event is Event.NOT_DELIVERED else ""
+            name = f"destination:{row.destination}"
+            self._audit.note(event, film_id=row.film_id, source=name, outcome=error, detail=detail, connection=c)
 
     def _touch_films(self, c: sa.Connection, ids: Collection[int]) -> None:
         """A delivery is part of what a watcher of the film sees."""

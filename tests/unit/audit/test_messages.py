@@ -53,7 +53,7 @@ def test_the_schema_refuses_what_the_standard_does_not_allow() -> None:
 
 
 def test_events_that_are_noted_have_a_kind_of_their_own() -> None:
-    plain = {Event.REPLAY, Event.PULL_CREATED, Event.PULL_CANCELLED, Event.PULL_RESUMED}
+    plain = {Event.REPLAY, Event.PULL_STARTED, Event.PULL_CANCELLED, Event.PULL_RESUMED}
     assert set(Event) - set(KINDS) == plain
 
 
