@@ -34,11 +34,16 @@ COMMAND, LAST = 0x01, 0x02
 #: PDU type, reserved, PDU length, item length, presentation context, message control header (PS3.8 section 9.3.5).
 _HEAD = struct.Struct(">BBLLBB")
 
-_pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="vidi-hash")
+_THREADS = os.cpu_count() or 1
+_pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vidi-hash")
+_idle = threading.BoundedSemaphore(_THREADS)
 
 
 class _Hasher:
-    """SHA-256 of blocks in the order given, by a thread beside: hashlib lets go of the interpreter meanwhile."""
+    """SHA-256 of blocks in the order given: by a thread beside while there is an idle one, else by the caller's.
+
+    hashlib lets go of the interpreter meanwhile.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -48,11 +53,16 @@ class _Hasher:
 
     def add(self, block: memoryview) -> None:
         with self._changed:
-            self._blocks.append(block)
             if self._running:
+                self._blocks.append(block)
                 return
-            self._running = True
-        _pool.submit(self._run)
+            beside = self._running = _idle.acquire(blocking=False)
+            if beside:
+                self._blocks.append(block)
+        if beside:
+            _pool.submit(self._run)
+        else:
+            self._hash.update(block)
 
     def digest(self) -> str:
         """Wait for all blocks."""
@@ -65,6 +75,7 @@ class _Hasher:
             with self._changed:
                 if not self._blocks:
                     self._running = False
+                    _idle.release()
                     self._changed.notify_all()
                     return
                 block = self._blocks.popleft()

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 
+from vidi.errors import Unavailable
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import Change
 from vidi_gateway.threads import Threads
@@ -31,9 +32,13 @@ class Changes:
         self._told: OrderedDict[str, int] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._listeners: set[asyncio.Event] = set()
+        self._notified = False
 
     def notify(self) -> None:
         """Something was journalled; may be called from any thread."""
+        if self._notified or not (self._listeners or self._task):  # told already and not heard yet, or nobody listens
+            return
+        self._notified = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(self._notify)
 
@@ -66,20 +71,21 @@ class Changes:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _notify(self) -> None:
+        self._notified = False
         self._wake.set()
         for listener in self._listeners:
             listener.set()
 
     async def _broadcast(self, start: float) -> None:
         horizon = start - OVERLAP
-        for change in await self._threads.run(self._journal.changes_since, horizon):
+        for change in await self._since(horizon):
             if change.updated_at < start:
                 self._told[change.film_id] = change.revision  # before anybody subscribed
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._poll)
             self._wake.clear()
-            for change in await self._threads.run(self._journal.changes_since, horizon):
+            for change in await self._since(horizon):
                 if self._told.get(change.film_id, 0) < change.revision:
                     self._told[change.film_id] = change.revision
                     self._told.move_to_end(change.film_id)
@@ -88,3 +94,11 @@ class Changes:
                 horizon = max(horizon, change.updated_at - OVERLAP)
             while len(self._told) > MEMORY:
                 self._told.popitem(last=False)
+
+    async def _since(self, horizon: float) -> list[Change]:
+        """Read the changes; a journal that is away is waited for: watchers must not go deaf."""
+        while True:
+            try:
+                return await self._threads.run(self._journal.changes_since, horizon)
+            except Unavailable:
+                await asyncio.sleep(self._poll)

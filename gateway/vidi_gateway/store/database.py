@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from vidi.errors import Unavailable
 from vidi_gateway.store.group_commit import GroupCommit
 from vidi_gateway.store.migrations import migrate
 
@@ -51,8 +54,16 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction that writes; durable when the block ends."""
+        """One transaction that writes; durable when the block ends.
+
+        Raises
+        ------
+        Unavailable
+            JOURNAL_AWAY: the database does not answer, has just lost the connection, or has no room. It may be tried
+            again: what was written is not there, or a repetition finds it.
+        """
         with (
+            _away(),
             self._writer,
             self.engine.connect().execution_options(**{_WRITES: True}) as connection,
             connection.begin(),
@@ -64,9 +75,18 @@ class Database:
         return self._group.run(work)
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """One transaction that only reads."""
-        with self.engine.connect() as connection, connection.begin():
+    def read(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
+        """One transaction that only reads: a new one, or the one that the caller has.
+
+        Raises
+        ------
+        Unavailable
+            As `write`.
+        """
+        if within is not None:
+            yield within
+            return
+        with _away(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> int:
@@ -83,6 +103,20 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """Tell a database that is away, which comes back, from a statement that is wrong, which stays so."""
+    try:
+        yield
+    except DBAPIError as e:
+        if not (e.connection_invalidated or isinstance(e, OperationalError)):
+            raise
+        if isinstance(e.orig, sqlite3.Error) and e.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            raise
+        # Not chained: the driver's message may quote what was to be written.
+        raise Unavailable("the journal's database does not answer", reason="JOURNAL_AWAY") from None
 
 
 def _sqlite_engine(url: str) -> sa.Engine:

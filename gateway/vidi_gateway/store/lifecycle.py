@@ -24,6 +24,11 @@ _STUDY_LEVEL = ("sr", "sc")
 _CHUNK = 500
 #: Merges that follow one another: more is a loop.
 _MERGE_DEPTH = 16
+# Asked for each film that comes: making a statement costs more than executing it.
+_REJECTION = sa.select(rejections.c.reason).where(rejections.c.film_id == sa.bindparam("film_id"))
+_MERGE = (
+    merges.select().where(merges.c.prior_key == sa.bindparam("prior_key")).order_by(merges.c.created_at.desc()).limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,10 @@ class Lifecycle:
                 count += self._withdraw(c, film_id, reason, "", now)
         return count
 
-    def rejection(self, film_id: str) -> Retirement | None:
-        """Why a film must not be taken, if it must not."""
-        query = sa.select(rejections.c.reason).where(rejections.c.film_id == film_id)
-        with self._database.read() as c:
-            reason = c.execute(query).scalar()
+    def rejection(self, film_id: str, within: sa.Connection | None = None) -> Retirement | None:
+        """Why a film must not be taken, if it must not; `within` a transaction that the caller has."""
+        with self._database.read(within) as c:
+            reason = c.execute(_REJECTION, {"film_id": film_id}).scalar()
         return Retirement(reason) if reason in LASTING else None
 
     def refuse_results(self, uids: Iterable[str]) -> int:
@@ -167,13 +171,15 @@ class Lifecycle:
                 count += int(c.execute(sa.select(merges.c.films).where(this)).scalar_one())
         return count
 
-    def identity_of(self, patient_key: str) -> tuple[str, str]:
-        """Return the patient key and the identity's file that a film of this patient is filed under: "" for its own."""
+    def identity_of(self, patient_key: str, within: sa.Connection | None = None) -> tuple[str, str]:
+        """Return the patient key and the identity's file that a film of this patient is filed under: "" for its own.
+
+        `within` is a transaction that the caller has.
+        """
         identity_key = ""
-        with self._database.read() as c:
+        with self._database.read(within) as c:
             for _ in range(_MERGE_DEPTH):
-                query = merges.select().where(merges.c.prior_key == patient_key).order_by(merges.c.created_at.desc())
-                row = c.execute(query.limit(1)).mappings().first()
+                row = c.execute(_MERGE, {"prior_key": patient_key}).mappings().first()
                 if row is None:
                     break
                 patient_key, identity_key = row["surviving_key"], row["identity_key"]

@@ -23,6 +23,9 @@ from vidi_gateway.store.records import (
 )
 from vidi_gateway.store.schema import analyses, films, objects, outbox
 
+# Asked for each film that comes: making a statement costs more than executing it.
+_FILM = films.select().where(films.c.film_id == sa.bindparam("film_id"))
+
 
 def analysis_id(film_id: str, model: str) -> str:
     """Id of a film's analysis on a model line."""
@@ -46,10 +49,10 @@ class Reader:
         with self.database.read() as c:
             return self._require_film(c, film_id)
 
-    def find_film(self, film_id: str) -> Film | None:
-        """Return a film, if it is there."""
-        with self.database.read() as c:
-            row = c.execute(films.select().where(films.c.film_id == film_id)).mappings().first()
+    def find_film(self, film_id: str, within: sa.Connection | None = None) -> Film | None:
+        """Return a film, if it is there; `within` a transaction that the caller has."""
+        with self.database.read(within) as c:
+            row = c.execute(_FILM, {"film_id": film_id}).mappings().first()
         return to_film(row) if row else None
 
     def analysis(self, analysis_id: str) -> Analysis:
