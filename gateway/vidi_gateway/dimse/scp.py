@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 
 from vidi import logs
-from vidi.errors import Exhausted, InvalidInput, ViDiError
+from vidi.errors import Exhausted, InvalidInput, Unavailable, ViDiError
 from vidi_gateway.dimse import transport
 from vidi_gateway.dimse.commitment import Commitment, answer_event
 from vidi_gateway.dimse.contexts import accepted, commitment
@@ -137,7 +138,7 @@ class Node:
         else:
             try:
                 self._intake.check_room()
-            except Exhausted as e:
+            except (Exhausted, Unavailable) as e:
                 self._reject(association, _CONGESTED, f"{calling}@{host}", e.reason)
 
     def _handshake_failed(self, host: str, code: str) -> None:
@@ -148,7 +149,8 @@ class Node:
     def _reject(self, association: Any, reason: tuple[int, int, int], source: str, code: str) -> None:
         log.warning("association rejected", peer=source, reason=code)
         metrics.ASSOCIATIONS_REJECTED.labels(code).inc()
-        self._audit.note("association rejected", source=source, outcome=code)
+        with contextlib.suppress(Unavailable):  # it may be the journal that is away: then the log has to do
+            self._audit.note("association rejected", source=source, outcome=code)
         association.acse.send_reject(*reason)
         evt.trigger(association, evt.EVT_REJECTED, {})
         association.kill()
@@ -174,7 +176,7 @@ class Node:
                 priority=priority,
                 file_digest=stream.digest if stream else None,
             )
-        except Exhausted as e:
+        except (Exhausted, Unavailable) as e:
             log.warning("film not taken", peer=source, reason=e.reason)
             return OUT_OF_RESOURCES
         except InvalidInput as e:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from vidi import logs
-from vidi.errors import NotFound, PreconditionFailed
+from vidi.errors import NotFound, PreconditionFailed, Unavailable
 from vidi_gateway.dicomweb.client import WebClient
 from vidi_gateway.dimse.scu import Outcome, Sender, Sent
 from vidi_gateway.pipeline import metrics
@@ -94,7 +94,7 @@ class Delivery:
                 await self._threads.run(self._outbox.give_up, [entry.id], "FILE_MISSING")
         # A peer that does not answer holds its thread for minutes: never one that the journal or the exit waits for.
         fates = await in_daemon(self._send, destination, present, objects) if present else []
-        await self._threads.run(self._settle, destination, present, fates)
+        await self._record(destination, present, fates)
         self._changes.notify()
         return len(entries) - sum(f.outcome is Outcome.HELD for f in fates)
 
@@ -115,6 +115,17 @@ class Delivery:
                 ]
         except PreconditionFailed as e:  # certificates or passwords that are not there yet
             return [Sent(entry.uid, Outcome.RETRY, None, e.reason) for entry in entries]
+
+    async def _record(self, destination: Destination, entries: Sequence[OutboxEntry], fates: Sequence[Sent]) -> None:
+        """Journal what became of objects. They are sent: a journal that is away is waited for, else they go again."""
+        while True:
+            try:
+                return await self._threads.run(self._settle, destination, entries, fates)
+            except Unavailable as e:
+                if self._stopping:
+                    raise
+                log.warning("deliveries cannot be journalled yet", destination=destination.name, reason=e.reason)
+                await asyncio.sleep(IDLE_POLL)
 
     def _settle(self, destination: Destination, entries: Sequence[OutboxEntry], fates: Sequence[Sent]) -> None:
         confirm_seconds = None if destination.confirm == "none" else self._settings.confirm_seconds

@@ -179,15 +179,19 @@ class Publisher:
         await self._threads.run(self._studies.postpone, study, code, wait)
 
     async def _serve(self) -> None:
+        stranded = False
         with self._changes.listener() as changed:
             while True:
                 changed.clear()
                 try:
+                    if stranded:  # what was claimed in the round that failed would wait until its lease ends
+                        await self._threads.run(self._studies.release_own)
+                        stranded = False
                     count = await self.publish_once()
                 except Exception as e:  # noqa: BLE001 - the loop outlives databases that come back
-                    log.error("publishing failed", error=type(e).__name__)
+                    log.error("publishing failed", error=e.reason if isinstance(e, ViDiError) else type(e).__name__)
                     await asyncio.sleep(IDLE_POLL)
-                    count = 0
+                    count, stranded = 0, True
                 if not count:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), IDLE_POLL)

@@ -6,6 +6,7 @@ A step never raises: what went wrong is its answer, so that the workflow engine 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -189,12 +190,13 @@ class Steps:
                 return await work(await self._threads.run(self._journal.analysis, analysis_id))
             except TRANSIENT as e:
                 if time.monotonic() > end:
-                    return _failed(e.reason, "a service did not answer for too long")
+                    return _failed(e.reason, "a service, or the journal, did not answer for too long")
                 advised = getattr(e, "retry_after", 0.0)
                 wait = backoff(waits, cap=self._settings.retry_cap_seconds, at_least=advised)
                 waits += 1
                 log.info("step waits", analysis=analysis_id, reason=e.reason, seconds=round(wait, 2))
-                await self._threads.run(self._journal.note_wait, analysis_id)
+                with contextlib.suppress(Unavailable):  # it may be the journal that does not answer
+                    await self._threads.run(self._journal.note_wait, analysis_id)
                 await asyncio.sleep(wait)
             except PreconditionFailed:
                 return {"verdict": "repin"}

@@ -15,6 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from vidi.errors import Unavailable
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.schema import controls
@@ -117,7 +118,7 @@ class Controls:
             if now - self._read_at >= CACHE_SECONDS:
                 try:
                     self._allowed = self.delivery().running
-                except SQLAlchemyError:
+                except (SQLAlchemyError, Unavailable):
                     # Whether an operator has stopped it cannot be known: then nothing is sent.
                     return False
                 self._read_at = now
