@@ -42,7 +42,7 @@ class BoundedSocket(AssociationSocket):
     max_pdu_bytes: int = CONTROL_PDU_BYTES
     max_message_bytes: int = CONTROL_PDU_BYTES
     _held: int = 0
-    _ahead: bytes = b""
+    _ahead: memoryview = memoryview(b"")  # taking from its beginning copies nothing
 
     def message_complete(self) -> None:
         """A whole message was handed on: start counting anew."""
@@ -66,7 +66,7 @@ class BoundedSocket(AssociationSocket):
 
     def unread(self, data: bytes) -> None:
         """Give back what was read by `receive_some`: it is read again."""
-        self._ahead = data + self._ahead
+        self._ahead = memoryview(data + bytes(self._ahead))
 
     def admit(self, nr_bytes: int) -> None:
         """Check that so many more bytes are within the bounds, and count them.
@@ -92,7 +92,7 @@ class BoundedSocket(AssociationSocket):
         OSError
             When the connection is broken, or silent for too long.
         """
-        if self._ahead:
+        if len(self._ahead):
             count = min(len(view), len(self._ahead))
             view[:count], self._ahead = self._ahead[:count], self._ahead[count:]
             return count
@@ -102,7 +102,7 @@ class BoundedSocket(AssociationSocket):
     @property
     def ready(self) -> bool:
         """See `AssociationSocket.ready`."""
-        return bool(self._ahead) or bool(super().ready)
+        return len(self._ahead) > 0 or bool(super().ready)
 
     def _receive(self, view: memoryview) -> int:
         connection: Any = self.socket
