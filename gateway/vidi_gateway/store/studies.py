@@ -64,6 +64,17 @@ class Member:
         """Whether it is still being worked on."""
         return self.analysis is not None and self.analysis.state in ACTIVE
 
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What a publication depends on: an attempt more at a film that is worked on changes nothing."""
+        film, analysis = self.film, self.analysis
+        of_film = (film.film_id, film.file_key, film.identity_key, film.routing, film.withdrawn_at)
+        if analysis is None:
+            return (*of_film, film.state)
+        if self.active:
+            return (*of_film, "active")
+        return (*of_film, analysis.state, analysis.run, analysis.outcome_digest, analysis.reason_code)
+
 
 @dataclass(frozen=True)
 class Issued:
@@ -91,6 +102,10 @@ class Snapshot:
     study: Study
     members: tuple[Member, ...]
     issued: tuple[Issued, ...]
+
+    def same(self, members: tuple[Member, ...], issued: tuple[Issued, ...]) -> bool:
+        """Whether a publication that was made from this one still holds."""
+        return [m.essence for m in self.members] == [m.essence for m in members] and self.issued == issued
 
 
 @dataclass(frozen=True)
@@ -223,7 +238,7 @@ class Studies:
         with self._database.write() as c:
             if not self._held(c, study):
                 return False
-            if Snapshot(study, self._members(c, study, lock=True), self._issued(c, study)) != snapshot:
+            if not snapshot.same(self._members(c, study, lock=True), self._issued(c, study)):
                 return False
             if settled:
                 keep = sorted({r.uid for r in results} | {n.result.uid for n in notes})

@@ -399,3 +399,16 @@ def test_pictures_that_no_archive_has_hold_nothing_up(site: Site) -> None:
     site.life.withdraw(["fa"], Retirement.QUALITY)
     assert site.publish(settled=False)
     assert site.studies.claim(10) == [], "nothing is left to be said before the other film ends"
+
+
+def test_attempts_at_a_film_that_is_not_waited_for_do_not_hold_a_publication_up(site: Site) -> None:
+    site.journal.add_film(film("fa"))
+    site.journal.add_film(film("fb"))
+    site.explain("fa")
+    impatient = Studies(site.journal, "w", patience_seconds=-1.0)
+    (study,) = impatient.claim(10)
+    snapshot = impatient.snapshot(study)
+    assert site.journal.begin("fb.m", 1) is not None
+    site.journal.note_wait("fb.m")
+    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "reason": "replaced", "settled": True}
+    assert impatient.publish(snapshot, results=[made("fa", "9.1")], **arguments)  # type: ignore[arg-type]
