@@ -16,6 +16,7 @@ from vidi_gateway.audit.running import recorded
 from vidi_gateway.clients import Services
 from vidi_gateway.dimse.commitment import Commitment
 from vidi_gateway.dimse.scp import Node
+from vidi_gateway.export.sandbox import ExportSandbox
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.handlers.rules import check_models
 from vidi_gateway.pipeline.changes import Changes
@@ -78,6 +79,8 @@ class Gateway:
         What watchers hear.
     threads
         For everything that blocks.
+    exporter
+        De-identifies films.
     node
         The DICOM node; None where this process has none.
     endpoints
@@ -99,6 +102,7 @@ class Gateway:
     services: Services
     changes: Changes
     threads: Threads
+    exporter: ExportSandbox
     node: Node | None = None
     endpoints: dict[str, str] = field(default_factory=dict)
 
@@ -192,7 +196,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             services=services,
             changes=changes,
             threads=threads,
+            exporter=ExportSandbox(),
         )
+        stack.push_async_callback(threads.run, opened.exporter.close)
         if settings.role != "front" and settings.concurrency:
             await stack.enter_async_context(_worker(opened))
         if settings.role != "worker" and max(settings.dimse_port, settings.dimse_tls_port) >= 0:

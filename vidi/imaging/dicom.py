@@ -166,6 +166,28 @@ def decode_dicom(data: bytes) -> Film:
     return Film(pixels, valid, header, bits, tuple(notes) + decided, digest)
 
 
+def decode_stored(data: bytes) -> tuple[Dataset, npt.NDArray[np.int32]]:
+    """Decode a single-frame grey DICOM film to what its device stored: no transform, no padding, no overlay bits.
+
+    Native codecs run here: call it in a process that may die.
+
+    Returns
+    -------
+    The data set without pixel data, and the stored values, int32 (rows, columns).
+
+    Raises
+    ------
+    UnreadableImage
+        As `decode_dicom`.
+    """
+    headers.quiet_pydicom()
+    syntax = transfer_syntax(data)
+    ds = _parse(data, stop_before_pixels=False)
+    check_geometry(ds)
+    stored = _stored_values(ds, syntax)
+    return _without_pixels(ds), stored
+
+
 def check_geometry(ds: Dataset) -> None:
     """Bound a film by its header before decoding it.
 

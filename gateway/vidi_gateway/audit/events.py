@@ -24,7 +24,8 @@ class Event(StrEnum):
     NOT_DELIVERED = "object not delivered"
     READ = "instance read"
     QUERIED = "query"
-    EXPORTED = "cohort exported"
+    EXPORTED = "film exported"
+    NOT_EXPORTED = "film not exported"
     PURGED = "bytes deleted"
     AMENDED = "amended"
     WITHDRAWN = "withdrawn"
@@ -149,6 +150,7 @@ KINDS: dict[str, Kind] = {
     Event.READ: Kind(INSTANCES_ACCESSED, (), "R", life_cycle="6"),
     Event.QUERIED: Kind(QUERY, (), "E", SUCCESS, DESTINATION, SOURCE),
     Event.EXPORTED: Kind(EXPORT, (), "R", SUCCESS, None, SOURCE, "7", anonymized=True),
+    Event.NOT_EXPORTED: Kind(EXPORT, (), "R", MINOR_FAILURE, None, SOURCE),
     Event.PURGED: _changed("15", "D"),
     Event.AMENDED: _changed("3"),
     Event.WITHDRAWN: _changed("14", "D"),

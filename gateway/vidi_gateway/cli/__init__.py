@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vidi_gateway.cli import demo, nodes, operate, pull, rules, send
+from vidi_gateway.cli import audit, demo, export, nodes, operate, pull, rules, send
 
 
 def register(app: typer.Typer) -> None:
@@ -16,6 +16,6 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    for commands in (nodes, operate, pull, rules, send):
+    for commands in (audit, export, nodes, operate, pull, rules, send):
         commands.register(group)
     app.add_typer(group)

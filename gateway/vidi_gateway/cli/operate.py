@@ -132,10 +132,10 @@ def register(group: typer.Typer) -> None:
 
 
 def _throw(gateway: Server, state: str) -> Any:
-    return gateway.post("/api/v1/operations/delivery", {"state": state, "actor": _who()})
+    return gateway.post("/api/v1/operations/delivery", {"state": state, "actor": who()})
 
 
-def _who() -> str:
+def who() -> str:
     """The operator's account, as far as it is known: for the audit trail."""
     try:
         name = getpass.getuser()

@@ -65,7 +65,18 @@ class Server:
         """
         return self._call("POST", path, json={} if body is None else body)
 
+    def download(self, path: str, body: Any) -> bytes:
+        """Send JSON and return the answer as it is. Raises as `post`."""
+        return bytes(self._answer("POST", path, json=body).content)
+
     def _call(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._answer(method, path, **options)
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._stranger(answer) from None
+
+    def _answer(self, method: str, path: str, **options: Any) -> Any:
         import requests
 
         try:
@@ -77,17 +88,20 @@ class Server:
             raise Unavailable(f"the gateway at {self._url} does not answer in {TIMEOUT:.0f} s") from None
         except requests.exceptions.RequestException:
             raise Unavailable(f"no gateway answers at {self._url}: is it running? --server says where") from None
+        if answer.ok:
+            return answer
         try:
             body = answer.json()
         except requests.exceptions.JSONDecodeError:
             body = None
-        if answer.ok and body is not None:
-            return body
         if not isinstance(body, dict) or "reason" not in body:
             if answer.status_code == 404 and isinstance(body, dict):
                 raise Unavailable(f"the gateway at {self._url} does not know this: is it of an older version?")
-            raise Unavailable(f"what answers at {self._url} is no ViDi gateway (HTTP {answer.status_code})")
+            raise self._stranger(answer)
         raise _error(answer.status_code, body)
+
+    def _stranger(self, answer: Any) -> Unavailable:
+        return Unavailable(f"what answers at {self._url} is no ViDi gateway (HTTP {answer.status_code})")
 
 
 def show(value: Any) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from vidi_gateway.compose import Gateway
 from vidi_gateway.dicomweb.stow import StowLimits, StowReceiver
+from vidi_gateway.handlers.exports import Exports
 from vidi_gateway.handlers.nodes import Nodes
 from vidi_gateway.handlers.operations import Operations
 from vidi_gateway.handlers.pulls import PullHandler
@@ -17,6 +18,7 @@ from vidi_gateway.hl7.handler import Merges
 from vidi_gateway.http import (
     routes_audit,
     routes_dicomweb,
+    routes_exports,
     routes_nodes,
     routes_operations,
     routes_patients,
@@ -27,6 +29,7 @@ from vidi_gateway.http import (
 )
 from vidi_gateway.http.hosts import only
 from vidi_gateway.settings import GatewaySettings
+from vidi_gateway.store.cohorts import Cohorts
 from vidi_gateway.store.worklist import Worklist
 
 
@@ -49,6 +52,8 @@ def operator_routes(
     yield routes_operations.router(operations, operators)
     yield routes_replay.router(parts.films, parts.audit, parts.threads, operators)
     yield routes_audit.router(parts.audit, parts.threads, operators)
+    cohorts = Cohorts(parts.journal.database)
+    yield routes_exports.router(Exports(cohorts, parts.films, parts.audit, parts.exporter, parts.threads), operators)
     yield routes_pulls.router(pulls, operators)
     yield routes_patients.router(merges, operators)
     yield routes_nodes.router(Nodes(settings), operators)

@@ -40,6 +40,16 @@ class Trail(BaseModel):
     records: list[Record]
 
 
+class Verified(BaseModel):
+    """What a verification found. `broken` holds ids of records that do not continue their chain, at most 1000."""
+
+    intact: bool
+    records: int
+    chains: int
+    unchained: int
+    broken: list[int]
+
+
 def router(audit: Audit, threads: Threads, operators: Any) -> APIRouter:
     """Return the routes. `operators` is a dependency that refuses everybody but operators."""
     api = APIRouter(prefix="/api/v1/operations", tags=["operation"], dependencies=[Depends(operators)])
@@ -67,6 +77,23 @@ def router(audit: Audit, threads: Threads, operators: Any) -> APIRouter:
         detail = {"records": len(found)}
         await threads.run(audit.note, "audit log used", source=f"http:{sender(request)}", action="R", detail=detail)
         return Trail(records=[Record.of(r) for r in found])
+
+    @api.post("/audit/verify")
+    async def verify(request: Request) -> Verified:
+        """Check that no record was changed or removed since it was written. Reads the whole trail."""
+        found = await threads.run(audit.verify)
+        detail = {"records": found.records, "broken": len(found.broken)}
+        outcome = "" if found.intact else "BROKEN"
+        await threads.run(
+            audit.note, "audit log used", source=f"http:{sender(request)}", action="R", outcome=outcome, detail=detail
+        )
+        return Verified(
+            intact=found.intact,
+            records=found.records,
+            chains=found.chains,
+            unchained=found.unchained,
+            broken=list(found.broken[:1000]),
+        )
 
     return api
 
