@@ -1,6 +1,6 @@
 # The two commands a newcomer needs are `make demo` and `make test`; both set everything up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto docs bench lock clean
+.PHONY: help setup demo test test-faults test-ohif lint format proto docs bench lock clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -19,6 +19,14 @@ demo: setup ## The whole way once: films in by C-STORE, DICOM results back, clus
 test: setup lint ## Lint, then all tests. Installs Orthanc, dcmtk and Chromium first if missing and allowed.
 	@scripts/install_debian_packages.sh
 	$(BIN)/python -m pytest
+
+test-faults: setup ## Kill, freeze, fill and cut everything with 100 films in flight, and count exactly: an hour.
+	@scripts/install_debian_packages.sh
+	VIDI_FAULT_FILMS=100 $(BIN)/python -m pytest tests/faults
+
+test-ohif: setup ## Show results in the viewer OHIF (fetched from npm) in Chromium; screenshots go to build/ohif.
+	@scripts/install_debian_packages.sh
+	VIDI_SCREENSHOTS=build/ohif $(BIN)/python -m pytest tests/e2e/orthanc -m ohif
 
 lint: setup ## Style, formatting, types, import contracts, protos, stubs, tables of settings.
 	$(BIN)/ruff check
