@@ -459,8 +459,8 @@ class Expected:
     confirmed: bool = False
 
 
-def count(fault: str, site: Site, pacs: Holds, expected: Expected | Sequence[Film], note: str = "") -> None:
-    """Count exactly: nothing lost, nothing doubled, nothing that should not be.
+def count(fault: str, site: Site, pacs: Holds, expected: Expected | Sequence[Film], note: str = "") -> int:
+    """Count exactly: nothing lost, nothing doubled, nothing that should not be; returns how many were rejected.
 
     Raises
     ------
@@ -532,6 +532,7 @@ def count(fault: str, site: Site, pacs: Holds, expected: Expected | Sequence[Fil
         f"{sum(map(bool, shown.values()))} studies, {len(reports)} current reports, {len(captures)} captures; "
         f"{len(rejected)} rejected, {again} sent again with the same bytes{'; ' + note if note else ''}"
     )
+    return len(rejected)
 
 
 def _study(ds: Dataset) -> tuple[str, str]:
