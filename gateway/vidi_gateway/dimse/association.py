@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
@@ -16,6 +17,8 @@ from vidi_gateway import tls
 from vidi_gateway.dimse.address import Address
 
 CONNECT_SECONDS = 10.0
+#: What we offer for messages and our own objects. Never a deflated syntax: a small answer may inflate without bound.
+NATIVE: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
 class Associations:

@@ -14,7 +14,7 @@ from pynetdicom.presentation import build_context
 
 from vidi.errors import PreconditionFailed, Unavailable
 from vidi_gateway.dimse.address import Address
-from vidi_gateway.dimse.association import Associations
+from vidi_gateway.dimse.association import NATIVE, Associations
 
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 #: The well-known instance that all requests are made of (PS3.4 section J.3.2).
@@ -152,7 +152,7 @@ class CommitmentUser:
             return answer_event(event, hear)
 
         handlers = [(evt.EVT_N_EVENT_REPORT, report)]
-        contexts = [build_context(STORAGE_COMMITMENT)]
+        contexts = [build_context(STORAGE_COMMITMENT, list(NATIVE))]
         with self._associations.open(address, contexts, handlers) as association:
             try:
                 status, _ = association.send_n_action(

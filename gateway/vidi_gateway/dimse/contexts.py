@@ -11,6 +11,7 @@ from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from vidi_gateway.dimse.association import NATIVE
 from vidi_gateway.dimse.commitment import STORAGE_COMMITMENT
 
 #: Native syntaxes first: of several offered ones the SCP takes the first of its own list.
@@ -38,7 +39,7 @@ def commitment() -> PresentationContext:
 
     The node that reports opens the association and says that it is the provider (PS3.7 annex D.3.3.4); some forget to.
     """
-    context = build_context(STORAGE_COMMITMENT)
+    context = build_context(STORAGE_COMMITMENT, list(NATIVE))
     context.scu_role = context.scp_role = True
     return context
 

@@ -13,7 +13,7 @@ from pynetdicom.presentation import build_context
 
 from vidi.errors import PreconditionFailed, Unavailable
 from vidi_gateway.dimse.address import Address
-from vidi_gateway.dimse.association import Associations
+from vidi_gateway.dimse.association import NATIVE, Associations
 from vidi_gateway.matches import Level, Match, identifier, match_of
 
 #: Study Root Query/Retrieve Information Model, FIND and MOVE.
@@ -81,7 +81,7 @@ class Querier:
         PreconditionFailed
             SOP_CLASS_NOT_ACCEPTED: neither C-FIND nor C-MOVE is offered. TLS_FILES.
         """
-        contexts = [build_context(_FIND), build_context(_MOVE)]
+        contexts = [build_context(_FIND, list(NATIVE)), build_context(_MOVE, list(NATIVE))]
         self._association = self._stack.enter_context(self._associations.open(self._address, contexts))
         return self
 

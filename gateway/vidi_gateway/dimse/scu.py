@@ -9,19 +9,17 @@ from enum import StrEnum
 from typing import Any
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from vidi.errors import PreconditionFailed, Unavailable
 from vidi_gateway.dimse.address import Address
-from vidi_gateway.dimse.association import Associations
+from vidi_gateway.dimse.association import NATIVE, Associations
 
 __all__ = ["MAX_CONTEXTS", "Address", "Outcome", "Sender", "Sent", "echo", "judge"]
 
 #: PS3.8 section 9.3.2: presentation context ids are odd and at most 255.
 MAX_CONTEXTS = 128
-_NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _WARNINGS = (0xB000, 0xB006, 0xB007)
 #: The peer has this UID already; ours always means the same bytes.
@@ -159,7 +157,7 @@ def ping(address: Address) -> None:
     PreconditionFailed
         See `Associations.open`.
     """
-    with Associations().open(address, [build_context(Verification)]) as association:
+    with Associations().open(address, [build_context(Verification, list(NATIVE))]) as association:
         if association.send_c_echo().get("Status") != 0:
             raise Unavailable("the node does not answer C-ECHO with Success", reason="NO_ECHO")
 
@@ -182,7 +180,7 @@ def _send_one(association: Any, ds: Dataset) -> Sent:
 def _context(ds: Dataset) -> tuple[str, tuple[str, ...]]:
     """What has to be offered for an object: its own syntax; the native ones convert into each other."""
     syntax = str(ds.file_meta.TransferSyntaxUID)
-    return str(ds.SOPClassUID), tuple(map(str, _NATIVE)) if syntax in _NATIVE else (syntax,)
+    return str(ds.SOPClassUID), tuple(NATIVE) if syntax in NATIVE else (syntax,)
 
 
 def _contexts(datasets: Iterable[Dataset]) -> set[tuple[str, tuple[str, ...]]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vidi.phantoms import PhantomSpec, make, to_dicom
+from vidi_gateway.dimse.commitment import Commitment
 from vidi_gateway.dimse.scp import Node
 from vidi_gateway.pipeline.intake import Intake
 from vidi_gateway.rules import Rules
@@ -51,7 +52,7 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
     """Opens nodes; settings are keyword arguments."""
     with ExitStack() as stack:
 
-        def opened(**changes: Any) -> Listening:
+        def opened(on_commitment: Callable[[Commitment], object] | None = None, **changes: Any) -> Listening:
             values: dict[str, Any] = {"data_dir": tmp_path, "dimse_port": 0, "low_disk_bytes": 0, "dimse_timeout": 20.0}
             settings = GatewaySettings(**(values | changes))
             database = Database(settings.journal_url)
@@ -71,7 +72,7 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
                 site_key=SiteKey.open(settings.site_key_path),
                 on_change=lambda: None,
             )
-            node = Node(settings, intake, audit)
+            node = Node(settings, intake, audit, on_commitment)
             node.open()
             stack.callback(node.close)
             return Listening(node, journal, arrivals, audit, store, store.root)

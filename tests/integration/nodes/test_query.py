@@ -115,3 +115,37 @@ def test_nodes_that_do_not_answer_or_do_not_know_us(orthanc: Any) -> None:
 def test_sending_to_it_works_with_the_same_address(orthanc: Any, dx_films: Films) -> None:
     sent = send_files([d for d, _ in dx_films], "127.0.0.1", orthanc.dicom_port, "ARCHIVE", "VIDI")
     assert [s.status for s in sent] == [0, 0, 0] and orthanc.uids() == {ds.SOPInstanceUID for _, ds in dx_films}
+
+
+def test_no_deflated_syntax_is_offered() -> None:
+    """A small deflated answer may inflate without bound: neither we nor those who report to us may use one."""
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
+    from pynetdicom import evt
+    from pynetdicom.ae import ApplicationEntity
+
+    from vidi_gateway.dimse.address import Address
+    from vidi_gateway.dimse.commitment import CommitmentUser
+    from vidi_gateway.dimse.contexts import commitment
+    from vidi_gateway.dimse.scu import echo
+
+    offered: list[str] = []
+
+    def look(event: evt.Event) -> None:
+        request: Any = event.assoc.requestor.primitive
+        for context in request.presentation_context_definition_list:
+            offered.extend(map(str, context.transfer_syntax))
+
+    ae = ApplicationEntity("X")
+    ae.add_supported_context("1.2.3")
+    server: Any = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_REQUESTED, look)])
+    address = Address("127.0.0.1", server.server_address[1], "X", timeout=10.0)
+    try:
+        with pytest.raises(PreconditionFailed), Querier(address):
+            pass
+        with pytest.raises(PreconditionFailed):
+            CommitmentUser().request(address, generate_uid(), [("1.2", "1.3")])
+        assert not echo(address)
+    finally:
+        ae.shutdown()
+    assert offered and DeflatedExplicitVRLittleEndian not in offered
+    assert DeflatedExplicitVRLittleEndian not in (commitment().transfer_syntax or [])
