@@ -18,6 +18,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from vidi_gateway.store.staging import Staged
+
 #: A buffer begins with so many bytes, and doubles. Memory that was never written costs nothing.
 FIRST_BYTES = 4 << 20
 #: All together are kept for the next films up to this size.
@@ -34,35 +36,40 @@ COMMAND, LAST = 0x01, 0x02
 #: PDU type, reserved, PDU length, item length, presentation context, message control header (PS3.8 section 9.3.5).
 _HEAD = struct.Struct(">BBLLBB")
 
+Stage = Callable[[], Staged | None]
 _THREADS = os.cpu_count() or 1
 _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vidi-hash")
 _idle = threading.BoundedSemaphore(_THREADS)
 
 
-class _Hasher:
-    """SHA-256 of blocks in the order given: by a thread beside while there is an idle one, else by the caller's.
+class _Consumer:
+    """Hashes a file and writes it to the disk as it comes: in a thread beside while one is idle, else in the caller's.
 
-    hashlib lets go of the interpreter meanwhile.
+    Both let go of the interpreter meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stage: Stage) -> None:
         self._hash = hashlib.sha256()
+        self._hashed = 0
+        self._stage: Stage | None = stage
+        self.staged: Staged | None = None
         self._blocks: deque[memoryview] = deque()
         self._changed = threading.Condition()
         self._running = False
 
-    def add(self, block: memoryview) -> None:
+    def add(self, content: memoryview) -> None:
+        """Say what the file is so far, from its beginning."""
         with self._changed:
             if self._running:
-                self._blocks.append(block)
+                self._blocks.append(content)
                 return
             beside = self._running = _idle.acquire(blocking=False)
             if beside:
-                self._blocks.append(block)
+                self._blocks.append(content)
         if beside:
             _pool.submit(self._run)
         else:
-            self._hash.update(block)
+            self._consume(content)
 
     def digest(self) -> str:
         """Wait for all blocks."""
@@ -78,8 +85,16 @@ class _Hasher:
                     _idle.release()
                     self._changed.notify_all()
                     return
-                block = self._blocks.popleft()
-            self._hash.update(block)
+                content = self._blocks.popleft()
+            self._consume(content)
+
+    def _consume(self, content: memoryview) -> None:
+        self._hash.update(content[self._hashed :])
+        self._hashed = len(content)
+        if self._stage is not None and self._hashed >= _BLOCK:  # smaller ones are written when they are complete
+            self.staged, self._stage = self._stage(), None
+        if self.staged is not None:
+            self.staged.advance(content)
 
 
 class Buffers:
@@ -121,9 +136,11 @@ class FilmStream(io.BytesIO):
         The presentation context that it comes in.
     buffers
         Where memory comes from, and returns to.
+    stage
+        Begins a file that the film is written to while it comes; returns None where that is not to be.
     """
 
-    def __init__(self, head: bytes, context_id: int, buffers: Buffers) -> None:
+    def __init__(self, head: bytes, context_id: int, buffers: Buffers, stage: Stage = lambda: None) -> None:
         super().__init__()
         self.context_id = context_id
         self._buffers = buffers
@@ -131,7 +148,7 @@ class FilmStream(io.BytesIO):
         self._head = len(head)
         self._end = 0
         self._hashed = 0
-        self._hasher = _Hasher()
+        self._consumer = _Consumer(stage)
         self.write(head)
 
     @property
@@ -144,7 +161,7 @@ class FilmStream(io.BytesIO):
         if start + count > len(self._buffer):
             larger = mmap.mmap(-1, max(2 * len(self._buffer), start + count))
             larger[:start] = memoryview(self._buffer)[:start]
-            self._buffer = larger  # the hasher may still look at the old one
+            self._buffer = larger  # the consumer may still look at the old one
         return memoryview(self._buffer)[start : start + count]
 
     def append(self, start: int, count: int) -> None:
@@ -176,17 +193,24 @@ class FilmStream(io.BytesIO):
         """Return "sha256:" and the hex digest of the file; to be called when it is complete."""
         if self._hashed < self._end:
             self._hash_rest()
-        return self._hasher.digest()
+        return self._consumer.digest()
+
+    @property
+    def staged(self) -> Staged | None:
+        """The file that it was written to while it came, if so. To be asked for after `digest`."""
+        return self._consumer.staged
 
     def release(self) -> None:
         """Give the memory back, for another film: nobody may look at this one any more."""
-        self._hasher.digest()
+        self._consumer.digest()
+        if self._consumer.staged:
+            self._consumer.staged.discard()
         self._buffers.give(self._buffer)
         self._buffer = mmap.mmap(-1, mmap.PAGESIZE)
         self._head = self._end = self._hashed = 0
 
     def _hash_rest(self) -> None:
-        self._hasher.add(memoryview(self._buffer)[self._hashed : self._end])
+        self._consumer.add(memoryview(self._buffer)[: self._end])
         self._hashed = self._end
 
 
@@ -204,6 +228,8 @@ class Fragments:
     ----------
     complete
         Whether the last fragment was taken.
+    pdus
+        How many were taken so far.
     ended
         Whether there is no more to be taken: the film is complete, or what follows is no such PDU.
     """
@@ -215,6 +241,7 @@ class Fragments:
         self._left = 0  # of the fragment
         self._inside = self._last = False
         self.complete = self.ended = False
+        self.pdus = 0
 
     def room(self) -> memoryview:
         """Return memory to read into; then call `advance`."""
@@ -258,5 +285,6 @@ class Fragments:
         if self._left:
             return False
         self._inside = False
+        self.pdus += 1
         self.complete = self.ended = self._last
         return True

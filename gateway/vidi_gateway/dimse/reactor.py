@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from typing import Any
 
 from pydicom.uid import UID
@@ -22,7 +23,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
-from vidi_gateway.dimse.film_stream import LAST, Buffers, FilmStream, Fragments
+from vidi_gateway.dimse.film_stream import LAST, Buffers, FilmStream, Fragments, Stage
 
 #: How often timers are looked at, in seconds. They are set in seconds.
 _TICK = 0.25
@@ -73,6 +74,7 @@ class PromptUpperLayer(DULServiceProvider):
 
     _news: threading.Event
     _fragments: Fragments | None
+    _stage: Stage
     _woken: socket.socket
     _waker: socket.socket
 
@@ -84,6 +86,9 @@ class PromptUpperLayer(DULServiceProvider):
             self._woken.close()
             self._waker.close()
             self._news.set()
+            unfinished: Any = self.assoc.dimse.message
+            if unfinished is not None and isinstance(unfinished.data_set, FilmStream):
+                unfinished.data_set.release()
 
     def send_pdu(self, primitive: Any) -> None:
         """See `DULServiceProvider.send_pdu`."""
@@ -138,8 +143,13 @@ class PromptUpperLayer(DULServiceProvider):
         if self._fragments is None:
             self._fragments = Fragments(stream, connection.admit)
         fragments = self._fragments
+        pdus, deadline = -1, 0.0
         try:
             while not fragments.ended:
+                if fragments.pdus != pdus:
+                    pdus, deadline = fragments.pdus, time.monotonic() + connection.silence
+                elif time.monotonic() > deadline:  # the socket's own timeout starts anew with each byte that is dripped
+                    raise TimeoutError("a PDU takes longer than the limit")
                 count = connection.receive_some(fragments.room())
                 if not count:
                     raise OSError("closed inside a message")
@@ -176,7 +186,7 @@ class PromptUpperLayer(DULServiceProvider):
             return None
         if head is None:
             return None
-        message.data_set = FilmStream(head, message.context_id or 0, _buffers)
+        message.data_set = FilmStream(head, message.context_id or 0, _buffers, self._stage)
         return message.data_set
 
 
@@ -206,15 +216,23 @@ def _short(number: int, vr: bytes, value: bytes, padding: bytes) -> bytes:
     return _META.pack(2, number, vr, len(value)) + value
 
 
-def make_prompt(association: Any) -> None:
-    """Give an association that was accepted, and has not started, these reactors."""
+def make_prompt(association: Any, stage: Stage) -> None:
+    """Give an association that was accepted, and has not started, these reactors.
+
+    Parameters
+    ----------
+    association
+        It.
+    stage
+        See `FilmStream`.
+    """
     news = threading.Event()
     upper = association.dul
     upper.__class__ = PromptUpperLayer
     upper._woken, upper._waker = socket.socketpair()
     upper._woken.setblocking(False)
     upper._waker.setblocking(False)
-    upper._news, upper._fragments = news, None
+    upper._news, upper._fragments, upper._stage = news, None, stage
     upper._run_loop_delay = 0.0  # it waits elsewhere
     upper.to_user_queue = _Announced(news)
     association.dimse.msg_queue = _Announced(news)

@@ -94,7 +94,7 @@ class Node:
         ]
         settings = self._settings
         bounds: dict[str, Any] = {"max_pdu_bytes": settings.max_pdu_bytes, "max_message_bytes": settings.max_film_bytes}
-        bounds["silence"] = settings.dimse_timeout
+        bounds |= {"silence": settings.dimse_timeout, "stage": self._intake.stage}
         if settings.dimse_tls_port >= 0 and settings.dimse_tls:
             current = Current(settings.dimse_tls)
             secured = transport.Secured(current, settings.tls_handshake_timeout, self._handshake_failed)
@@ -174,7 +174,7 @@ class Node:
                 called=called,
                 expected_uid=str(request.AffectedSOPInstanceUID),
                 priority=priority,
-                file_digest=stream.digest if stream else None,
+                coming=stream,
             )
         except (Exhausted, Unavailable) as e:
             log.warning("film not taken", peer=source, reason=e.reason)

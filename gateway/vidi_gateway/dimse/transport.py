@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from vidi_gateway.dimse.film_stream import Stage
 from vidi_gateway.dimse.reactor import make_prompt
 from vidi_gateway.tls import Current, failure
 
@@ -100,14 +102,20 @@ class BoundedSocket(AssociationSocket):
         return int(connection.recv_into(view))
 
     @property
+    def silence(self) -> float:
+        """Seconds that a PDU may take."""
+        connection: Any = self.socket
+        seconds = connection.gettimeout() if connection is not None else None
+        return math.inf if seconds is None else float(seconds)
+
+    @property
     def ready(self) -> bool:
         """See `AssociationSocket.ready`."""
         return len(self._ahead) > 0 or bool(super().ready)
 
     def _receive(self, view: memoryview) -> int:
         connection: Any = self.socket
-        silence = connection.gettimeout()
-        end = None if silence is None else time.monotonic() + silence
+        end = time.monotonic() + self.silence
         filled = 0
         while filled < len(view):
             count = connection.recv_into(view[filled:])
@@ -115,7 +123,7 @@ class BoundedSocket(AssociationSocket):
                 break
             filled += count
             # The socket's own timeout starts anew with every byte that is dripped.
-            if end is not None and filled < len(view) and time.monotonic() > end:
+            if filled < len(view) and time.monotonic() > end:
                 raise TimeoutError("a PDU takes longer than the limit")
         return filled
 
@@ -152,6 +160,8 @@ class BoundedServer(ThreadedAssociationServer):
         Seconds without a byte, inside a PDU, after which a connection is closed; None: for ever.
     secured
         TLS; None: none.
+    stage
+        Begins the file of a film that is coming; see `FilmStream`.
     """
 
     daemon_threads = True
@@ -165,18 +175,19 @@ class BoundedServer(ThreadedAssociationServer):
         max_message_bytes: int,
         silence: float | None = None,
         secured: Secured | None = None,
+        stage: Stage = lambda: None,
         **kwargs: Any,
     ) -> None:
         self.max_pdu_bytes = max_pdu_bytes
         self.max_message_bytes = max_message_bytes
         self.silence = silence
+        self.stage = stage
         self.secured = secured
         self.handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
         super().__init__(*args, **kwargs | {"request_handler": _BoundedHandler})
         self.contexts = Contexts(self.contexts)
         self.bind(evt.EVT_DIMSE_RECV, _message_complete)
         self.bind(evt.EVT_CONN_CLOSE, _closed)
-
 
     def service_actions(self) -> None:
         """Leave the garbage to the interpreter: pynetdicom's full collections stop all associations for their time."""
@@ -247,7 +258,7 @@ class _BoundedHandler(RequestHandler):
         connection.__class__ = BoundedSocket
         connection.max_pdu_bytes = max(CONTROL_PDU_BYTES, self.server.max_pdu_bytes + 6)
         connection.max_message_bytes = self.server.max_message_bytes + CONTROL_PDU_BYTES
-        make_prompt(association)
+        make_prompt(association, self.server.stage)
         return association
 
 
@@ -278,6 +289,7 @@ def listen(
     max_message_bytes: int,
     silence: float | None = None,
     secured: Secured | None = None,
+    stage: Stage = lambda: None,
 ) -> BoundedServer:
     """Start a bounded server in a thread of its own; see `BoundedServer` for what bounds it. Stop it with `stop`.
 
@@ -287,7 +299,7 @@ def listen(
         When the address is taken.
     """
     bounds: dict[str, Any] = {"max_pdu_bytes": max_pdu_bytes, "max_message_bytes": max_message_bytes}
-    bounds |= {"silence": silence, "secured": secured}
+    bounds |= {"silence": silence, "secured": secured, "stage": stage}
     server = ae.make_server(address, evt_handlers=handlers, server_class=BoundedServer, **bounds)
     assert isinstance(server, BoundedServer)
     ae._servers.append(server)

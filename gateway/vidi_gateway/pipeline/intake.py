@@ -5,12 +5,12 @@ Nothing is decoded here: the header decides what is kept, the film's workflow do
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol
 
 import sqlalchemy as sa
 from pydicom import Dataset
@@ -35,6 +35,7 @@ from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.records import PRIORITY_LIVE, Arrival, Film, FilmState, NewFilm, Verdict
 from vidi_gateway.store.site_key import SiteKey
+from vidi_gateway.store.staging import Staged
 
 log = logs.get("vidi.gateway.intake")
 
@@ -68,6 +69,17 @@ class Receipt:
     def duplicate(self) -> bool:
         """Whether the same film was there already."""
         return self.fate is Fate.DUPLICATE
+
+
+class Coming(Protocol):
+    """A film that was hashed, and written to a file without a name, while it came."""
+
+    def digest(self) -> str:
+        """Return `digest` of the film; waits until it was computed."""
+
+    @property
+    def staged(self) -> Staged | None:
+        """The file, if there is one; to be asked for after `digest`."""
 
 
 class Intake:
@@ -123,6 +135,13 @@ class Intake:
         if self._queued() >= self._settings.max_queued:
             raise Exhausted("too many films are waiting", reason="QUEUE_FULL", retry_after=10.0)
 
+    def stage(self) -> Staged | None:
+        """Begin the file of a film that is still coming; None where there is no room to spare for what is not kept."""
+        spare = self._store.free_bytes() - self._settings.low_disk_bytes
+        if spare < self._settings.max_film_bytes * self._settings.max_associations:
+            return None
+        return self._store.stage()
+
     def accept(
         self,
         data: Data,
@@ -133,7 +152,7 @@ class Intake:
         priority: int = PRIORITY_LIVE,
         named: bool = False,
         called: str = "",
-        file_digest: Callable[[], str] | None = None,
+        coming: Coming | None = None,
     ) -> Receipt:
         """Take in one DICOM instance; when this returns, it is durable.
 
@@ -153,8 +172,8 @@ class Intake:
             Whether a program asked for this model: then no rule chooses another one.
         called
             The AE title that was called; "" where there is none.
-        file_digest
-            Returns `digest(data)`, where that is being computed already.
+        coming
+            What was done already while the data came.
 
         Raises
         ------
@@ -163,8 +182,7 @@ class Intake:
         Exhausted
             DISK_LOW, QUEUE_FULL, STORE_FULL.
         """
-        digested = file_digest or functools.partial(digest, data)
-        receipt = self._take(data, digested, source, model, expected_uid, priority, named, called)
+        receipt = self._take(data, coming, source, model, expected_uid, priority, named, called)
         if receipt.fate in (Fate.DUPLICATE, Fate.COMPARING):
             self._audit.note(Event.TAKEN, film_id=receipt.film_id, source=source, outcome=receipt.fate.value.upper())
         metrics.INSTANCES.labels(receipt.fate.value).inc()
@@ -177,7 +195,7 @@ class Intake:
     def _take(
         self,
         data: Data,
-        digested: Callable[[], str],
+        coming: Coming | None,
         source: str,
         model: str,
         expected_uid: str | None,
@@ -202,8 +220,11 @@ class Intake:
         film_id = self._site_key.film_id(uid)
         refusal = check_header(header, self._rules.gate)
         study_key, patient_key = keys_of(self._site_key, header)
-        filed_under, identity_key = self._lifecycle.identity_of(patient_key)
-        file_digest = digested()
+        with self._journal.database.read() as c:
+            filed_under, identity_key = self._lifecycle.identity_of(patient_key, c)
+            there = self._journal.find_film(film_id, c)
+            rejected = there is None and self._lifecycle.rejection(film_id, c)
+        file_digest = coming.digest() if coming else digest(data)
         key = "" if refusal else f"films/{film_id[1:3]}/{film_id}-{file_digest[7:23]}.dcm"
         new = NewFilm(
             film_id=film_id,
@@ -220,15 +241,18 @@ class Intake:
             routing=routing.to_json(),
             identity_key=identity_key,
         )
-        there = self._journal.find_film(film_id)
-        if there is None and self._lifecycle.rejection(film_id):
+        if rejected:
             self._journal.add_withdrawn(replace(new, file_key=""), REJECTED)
             self._note_taken(new, REJECTED)
             self._on_change()
             return Receipt(Fate.REFUSED, film_id, FilmState.WITHDRAWN, REJECTED)
         if there is None:
             if not refusal:
-                self._store.put_durable(key, data)
+                staged = coming.staged if coming else None
+                if staged and isinstance(data, memoryview):
+                    self._store.keep(key, staged, data)
+                else:
+                    self._store.put_durable(key, data)
             if self._journal.add_film(new, refusal, lambda c: self._note_taken(new, refusal, c)):
                 self._on_change()
                 state = FilmState.REFUSED if refusal else FilmState.RECEIVED

@@ -21,7 +21,7 @@ ALIGNMENT = 4096
 FROM_BYTES = 256 << 10
 _CHUNK = 1 << 20
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
-_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
 
 
 class _Aligned(threading.local):
@@ -51,11 +51,11 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """
     view = memoryview(data)
     done = 0
-    if len(view) >= FROM_BYTES and _switch(descriptor, on=True):
+    if len(view) >= FROM_BYTES and switch(descriptor, on=True):
         try:
             done = _direct(descriptor, view[: len(view) - len(view) % ALIGNMENT])
         finally:
-            _switch(descriptor, on=False)
+            switch(descriptor, on=False)
     while done < len(view):
         done += os.write(descriptor, view[done:])
 
@@ -72,7 +72,7 @@ def _direct(descriptor: int, view: memoryview) -> int:
         try:
             written = os.write(descriptor, part)
         except OSError as e:
-            if e.errno in _UNSUPPORTED:
+            if e.errno in UNSUPPORTED:
                 break
             raise
         done += written
@@ -81,7 +81,7 @@ def _direct(descriptor: int, view: memoryview) -> int:
     return done
 
 
-def _switch(descriptor: int, *, on: bool) -> bool:
+def switch(descriptor: int, *, on: bool) -> bool:
     """Turn O_DIRECT on or off; False where there is none."""
     if not _O_DIRECT:
         return False
@@ -89,7 +89,7 @@ def _switch(descriptor: int, *, on: bool) -> bool:
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | _O_DIRECT if on else flags & ~_O_DIRECT)
     except OSError as e:
-        if e.errno in _UNSUPPORTED:
+        if e.errno in UNSUPPORTED:
             return False
         raise
     return True

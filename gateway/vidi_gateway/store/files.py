@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from vidi.errors import Exhausted, InvalidInput, NotFound
-from vidi_gateway.store import direct
+from vidi_gateway.store import direct, staging
+from vidi_gateway.store.staging import Staged
 
 #: What is stored: bytes, or a view of memory that stays as it is meanwhile.
 Data = bytes | memoryview
@@ -30,6 +31,18 @@ class Store(Protocol):
 
     def put_durable(self, key: str, data: Data) -> None:
         """Store `data` under `key`, replacing what was there; returns after it is durable.
+
+        Raises
+        ------
+        Exhausted
+            When there is no space.
+        """
+
+    def stage(self) -> Staged | None:
+        """Begin to write what still comes; None where there is no such thing: then put it when it has come."""
+
+    def keep(self, key: str, staged: Staged, data: memoryview) -> None:
+        """As `put_durable`, of data that was begun to be written.
 
         Raises
         ------
@@ -78,6 +91,20 @@ class FileStore:
         try:
             _make_directories(target.parent, self.root)
             write_durable(target, data)
+        except OSError as e:
+            raise Exhausted("the file store cannot take more", reason="STORE_FULL", retry_after=60.0) from e
+
+    def stage(self) -> Staged | None:
+        """See `Store.stage`."""
+        return staging.stage(self.root)
+
+    def keep(self, key: str, staged: Staged, data: memoryview) -> None:
+        """See `Store.keep`."""
+        target = self.path(key)
+        try:
+            _make_directories(target.parent, self.root)
+            staged.complete(data, target)
+            sync_directory(target.parent)
         except OSError as e:
             raise Exhausted("the file store cannot take more", reason="STORE_FULL", retry_after=60.0) from e
 
