@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,7 @@ class Node:
             TLS_FILES: certificate, key or CA file cannot be used.
         """
         _config.ENFORCE_UID_CONFORMANCE = True
+        gc.freeze()  # what is here stays: the collector need not look at it again for each few films
         _config.LOG_HANDLER_LEVEL = "none"  # its texts hold what peers sent, and are made whether or not one reads them
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
