@@ -117,6 +117,7 @@ class Feeder:
         await self._guarded("sweep", self.sweep_once(0.0))
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
+            await self._guarded("resume", self._workflows.resume_stranded(self._settings.sweep_seconds))
             await self._guarded("sweep", self.sweep_once(self._settings.sweep_seconds))
             before = datetime.now(UTC) - timedelta(hours=KEEP_HOURS)
             await self._guarded("clean up", self._workflows.clean_up(before.isoformat()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,7 +52,7 @@ class Workflows:
         self._journal = journal
         self._threads = threads
         self._run_film: Callable[[str, int], Awaitable[str]] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], str] = {}  # what runs in this process, with its workflow's id
 
     async def open(self) -> None:
         """Start: recover this worker's unfinished workflows and take new ones from the queue."""
@@ -72,8 +73,8 @@ class Workflows:
         async def film(analysis_id: str, run: int) -> str:
             task = asyncio.current_task()
             if task:
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks[task] = f"{analysis_id}.{run}"
+                task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
             return await self._film(analysis_id, run)
 
         self._run_film = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=RECOVERIES)(film)
@@ -127,6 +128,31 @@ class Workflows:
         if left:
             await DBOS.resume_workflows_async([status.workflow_id for status in left], queue_name=QUEUE)
         return len(left)
+
+    async def resume_stranded(self, older_than: float) -> int:
+        """Put back into the queue what is under way here by the engine's tables, and is not; returns how many.
+
+        The engine lets a workflow go when its tables cannot be read or written (a server that refuses connections, a
+        full disk): it then stays under way for ever, since this process lives.
+
+        Parameters
+        ----------
+        older_than
+            Only what has been so for so many seconds: a workflow that is just being started is not seen here yet.
+        """
+        mine = await DBOS.list_workflows_async(
+            status=["PENDING"],
+            executor_id=self._settings.worker_id,
+            name=WORKFLOW,
+            load_input=False,
+            load_output=False,
+        )
+        running, before = set(self._tasks.values()), (time.time() - older_than) * 1000.0
+        stranded = [s.workflow_id for s in mine if s.workflow_id not in running and (s.updated_at or 0) < before]
+        if stranded:
+            log.warning("workflows stranded; going on", workflows=len(stranded))
+            await DBOS.resume_workflows_async(stranded, queue_name=QUEUE)
+        return len(stranded)
 
     async def clean_up(self, before: str, limit: int = 500) -> int:
         """Delete workflows that ended before an ISO time, in chunks; the journal keeps what they found."""
