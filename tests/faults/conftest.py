@@ -185,7 +185,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own that is soon full; needs root, be it of a user namespace."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    size = 48 + 2 * int(os.environ.get("VIDI_FAULT_FILMS", "8"))
+    size = 64 + 8 * int(os.environ.get("VIDI_FAULT_FILMS", "8"))  # MiB: a film and all that is made of it take 6
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "vidi-fault", str(disk)], check=True)
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
