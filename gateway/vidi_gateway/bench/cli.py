@@ -17,7 +17,7 @@ def register(group: typer.Typer) -> None:
 def ingest(
     films: int = typer.Option(48, "--films", min=8, max=10_000, help="Films that each receiver gets in one turn."),
     pairs: int = typer.Option(7, "--pairs", min=1, help="Turns of each receiver, at 1 and at 8 associations."),
-    sides: str = typer.Option("1024,1536,2048", "--sides", help="Sides of the films in pixels, taken in turn."),
+    sides: str = typer.Option("1536,1760,2048", "--sides", help="Sides of the films in pixels, taken in turn."),
     directory: Path | None = typer.Option(
         None, "--directory", help="Where both receivers keep their state: on the disk to be measured."
     ),

@@ -45,7 +45,7 @@ class Config:
     """
 
     films: int = 48
-    sides: tuple[int, ...] = (1024, 1536, 2048)
+    sides: tuple[int, ...] = (1536, 1760, 2048)
     pairs: int = 7
     associations: tuple[int, ...] = (1, 8)
     directory: Path | None = None

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
@@ -29,6 +30,7 @@ from vidi_gateway.dimse.film_stream import COMMAND, LAST, Buffers, FilmStream, F
 
 #: How often timers are looked at, in seconds. They are set in seconds.
 _TICK = 0.25
+_IDLE = "Sta1"
 _DATA_TRANSFER = "Sta6"
 _AWAITS_CLOSE = "Sta13"
 #: Tag, value representation and length (PS3.5 table 7.1-2); OB has its length elsewhere.
@@ -41,15 +43,17 @@ _buffers = Buffers()
 
 
 class _Announced(queue.Queue[Any]):
-    """A queue that tells when something is put into it."""
+    """A queue that tells when something is put into it, unless it is told not to."""
 
     def __init__(self, news: threading.Event) -> None:
         super().__init__()
         self._news = news
+        self.quiet = False
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         super().put(item, block, timeout)
-        self._news.set()
+        if not self.quiet:
+            self._news.set()
 
 
 class _Checkpoint(threading.Event):
@@ -106,7 +110,7 @@ class PromptUpperLayer(DULServiceProvider):
 
     def stop_dul(self) -> bool:
         """See `DULServiceProvider.stop_dul`."""
-        if self.state_machine.current_state != "Sta1":
+        if self.state_machine.current_state != _IDLE:
             return False
         self.kill_dul()
         if self.is_alive() and threading.current_thread() is not self:
@@ -120,6 +124,8 @@ class PromptUpperLayer(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         """Wait until there is something to read or to send, or a timer may have expired."""
+        if self.assoc._kill and self.state_machine.current_state == _IDLE:
+            self._kill_thread = True  # see `PromptAssociation.kill`
         if self.state_machine.current_state != _AWAITS_CLOSE and self.event_queue.empty():
             self._wait()
         return super()._is_transport_event()
@@ -169,11 +175,24 @@ class PromptUpperLayer(DULServiceProvider):
         self._fragments = None
         connection.unread(fragments.rest())
         if fragments.complete:
-            end: Any = P_DATA()
-            end.presentation_data_value_list = [[stream.context_id, bytes((LAST,))]]
-            self.assoc.dimse.receive_primitive(end)
+            self._serve(stream.context_id)
         else:
             super()._read_pdu_data()  # something else than a plain fragment
+
+    def _serve(self, context_id: int) -> None:
+        """Complete the message, and serve it here: another thread would have to be woken, and wake this one."""
+        end: Any = P_DATA()
+        end.presentation_data_value_list = [[context_id, bytes((LAST,))]]
+        messages: Any = self.assoc.dimse.msg_queue
+        messages.quiet = True
+        try:
+            self.assoc.dimse.receive_primitive(end)
+        finally:
+            messages.quiet = False
+        with contextlib.suppress(queue.Empty):  # the association's thread has just looked, and serves it
+            number, request = messages.get_nowait()
+            self.assoc._serve_request(request, number)
+            self._idle_timer.restart()
 
     def _film(self) -> FilmStream | None:
         """The data set that is being received, if it is a C-STORE's that we can collect."""
@@ -192,6 +211,25 @@ class PromptUpperLayer(DULServiceProvider):
             return None
         message.data_set = FilmStream(head, message.context_id or 0, _buffers, self._stage)
         return message.data_set
+
+
+class PromptAssociation(Association):
+    """An accepted association. Made by `make_prompt`, never by itself."""
+
+    _serving: threading.Lock
+
+    def kill(self) -> None:
+        """See `Association.kill`; the upper layer cannot wait for itself, and ends when it has told the peer."""
+        if threading.current_thread() is not self.dul:
+            super().kill()
+            return
+        self._kill = True
+        self.is_established = False
+        self._reactor_checkpoint.set()
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        with self._serving:  # one at a time, whichever thread it is
+            super()._serve_request(msg, context_id)
 
 
 class PromptMessages(DIMSEServiceProvider):
@@ -273,6 +311,8 @@ def make_prompt(association: Any, stage: Stage) -> None:
         See `FilmStream`.
     """
     news = threading.Event()
+    association.__class__ = PromptAssociation
+    association._serving = threading.Lock()
     upper = association.dul
     upper.__class__ = PromptUpperLayer
     upper._woken, upper._waker = socket.socketpair()

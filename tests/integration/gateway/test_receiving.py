@@ -14,10 +14,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
+from pynetdicom.service_class import StorageServiceClass
 
 from vidi.errors import Unavailable
 from vidi_gateway.bench.films import Film, films
 from vidi_gateway.bench.sender import Association, send
+from vidi_gateway.dimse.reactor import PromptUpperLayer
 from vidi_gateway.dimse.sender import send_files
 
 Listen = Callable[..., Any]
@@ -155,6 +157,24 @@ def test_eight_associations_at_a_time(listen: Listen) -> None:
     _ends(node)
 
 
+def test_an_association_that_fails_while_it_is_served_ends(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Films are served by the thread that receives them, which cannot wait for its own end."""
+    node, (first, second) = listen(), some(2, "fails")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StorageServiceClass, "SCP", broken)
+        association = Association(node.port, "VIDI", DX).__enter__()
+        with pytest.raises((OSError, Unavailable)):
+            association.store(first.pdus(131_072))
+        _ends(node)
+    with Association(node.port, "VIDI", DX) as association:
+        assert association.store(second.pdus(131_072)) == 0
+    check(node, [second])
+
+
 def test_an_idle_association_costs_no_time_and_ends_by_itself(listen: Listen) -> None:
     node = listen(idle_timeout=1.0)
     association = Association(node.port, "VIDI", DX).__enter__()
@@ -182,6 +202,6 @@ def _file(film: Film) -> bytes:
 def _ends(node: Any) -> None:
     """No thread of an association is left."""
     deadline = time.monotonic() + 20
-    while node.node._server.active_associations:
+    while node.node._server.active_associations or any(isinstance(t, PromptUpperLayer) for t in threading.enumerate()):
         assert time.monotonic() < deadline, threading.enumerate()
         time.sleep(0.05)
