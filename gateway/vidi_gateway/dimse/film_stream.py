@@ -13,7 +13,6 @@ import mmap
 import os
 import struct
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,7 +23,7 @@ from vidi_gateway.store.staging import Staged
 FIRST_BYTES = 4 << 20
 #: All together are kept for the next films up to this size.
 KEPT_BYTES = 128 << 20
-#: Hashing lags behind the receiving by less than this.
+#: Hashing and writing begin with so many bytes, and go on with so many more.
 _BLOCK = 1 << 20
 #: Most bytes that are read from the socket at a time.
 _READ = 1 << 18
@@ -37,64 +36,75 @@ COMMAND, LAST = 0x01, 0x02
 _HEAD = struct.Struct(">BBLLBB")
 
 Stage = Callable[[], Staged | None]
-_THREADS = os.cpu_count() or 1
-_pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vidi-hash")
-_idle = threading.BoundedSemaphore(_THREADS)
 
 
-class _Consumer:
-    """Hashes a file and writes it to the disk as it comes: in a thread beside while one is idle, else in the caller's.
+class Helpers:
+    """Threads that work on films while they come.
 
-    Both let go of the interpreter meanwhile.
+    Parameters
+    ----------
+    name
+        Of the threads.
+    count
+        How many.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._hash = hashlib.sha256()
-        self._hashed = 0
-        self._stage: Stage | None = stage
-        self.staged: Staged | None = None
-        self._blocks: deque[memoryview] = deque()
+    def __init__(self, name: str, count: int) -> None:
+        self.pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self.idle = threading.BoundedSemaphore(count)
+
+
+# More threads that hash than cores are no gain; those that write wait for the disk most of the time.
+_HASHING = Helpers("vidi-hash", os.cpu_count() or 1)
+_WRITING = Helpers("vidi-write", 16)
+
+
+class Beside:
+    """Work on a file while it comes: by a thread beside while one is idle, else by the one that brings it.
+
+    Parameters
+    ----------
+    work
+        Called with the file so far, from its beginning; by one thread at a time. Raises nothing.
+    helpers
+        The threads.
+    """
+
+    def __init__(self, work: Callable[[memoryview], object], helpers: Helpers) -> None:
+        self._work = work
+        self._helpers = helpers
+        self._newest: memoryview | None = None
         self._changed = threading.Condition()
         self._running = False
 
-    def add(self, content: memoryview) -> None:
-        """Say what the file is so far, from its beginning."""
+    def bring(self, content: memoryview) -> None:
+        """Say what the file is so far."""
         with self._changed:
             if self._running:
-                self._blocks.append(content)
+                self._newest = content
                 return
-            beside = self._running = _idle.acquire(blocking=False)
-            if beside:
-                self._blocks.append(content)
-        if beside:
-            _pool.submit(self._run)
-        else:
-            self._consume(content)
+            self._running = self._helpers.idle.acquire(blocking=False)
+            if self._running:
+                self._newest = content
+                self._helpers.pool.submit(self._run)
+                return
+        self._work(content)
 
-    def digest(self) -> str:
-        """Wait for all blocks."""
+    def wait(self) -> None:
+        """Wait until what was brought is worked on."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
-            return "sha256:" + self._hash.hexdigest()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._blocks:
+                content, self._newest = self._newest, None
+                if content is None:
                     self._running = False
-                    _idle.release()
+                    self._helpers.idle.release()
                     self._changed.notify_all()
                     return
-                content = self._blocks.popleft()
-            self._consume(content)
-
-    def _consume(self, content: memoryview) -> None:
-        self._hash.update(content[self._hashed :])
-        self._hashed = len(content)
-        if self._stage is not None and self._hashed >= _BLOCK:  # smaller ones are written when they are complete
-            self.staged, self._stage = self._stage(), None
-        if self.staged is not None:
-            self.staged.advance(content)
+            self._work(content)
 
 
 class Buffers:
@@ -147,8 +157,11 @@ class FilmStream(io.BytesIO):
         self._buffer = buffers.take()
         self._head = len(head)
         self._end = 0
-        self._hashed = 0
-        self._consumer = _Consumer(stage)
+        self._brought = 0
+        self._hash, self._hashed = hashlib.sha256(), 0
+        self._stage: Stage | None = stage
+        self._staged: Staged | None = None
+        self._hashing, self._writing = Beside(self._hash_more, _HASHING), Beside(self._write_more, _WRITING)
         self.write(head)
 
     @property
@@ -161,7 +174,7 @@ class FilmStream(io.BytesIO):
         if start + count > len(self._buffer):
             larger = mmap.mmap(-1, max(2 * len(self._buffer), start + count))
             larger[:start] = memoryview(self._buffer)[:start]
-            self._buffer = larger  # the consumer may still look at the old one
+            self._buffer = larger  # those beside may still look at the old one
         return memoryview(self._buffer)[start : start + count]
 
     def append(self, start: int, count: int) -> None:
@@ -169,8 +182,8 @@ class FilmStream(io.BytesIO):
         if start != self._end:
             self._buffer.move(self._end, start, count)
         self._end += count
-        if self._end - self._hashed >= _BLOCK:
-            self._hash_rest()
+        if self._end - self._brought >= _BLOCK:
+            self._bring()
 
     def write(self, data: Any, /) -> int:
         """Append, as pynetdicom does."""
@@ -191,27 +204,43 @@ class FilmStream(io.BytesIO):
 
     def digest(self) -> str:
         """Return "sha256:" and the hex digest of the file; to be called when it is complete."""
-        if self._hashed < self._end:
-            self._hash_rest()
-        return self._consumer.digest()
+        if self._brought < self._end:
+            self._bring()
+        self._hashing.wait()
+        return "sha256:" + self._hash.hexdigest()
 
     @property
     def staged(self) -> Staged | None:
         """The file that it was written to while it came, if so. To be asked for after `digest`."""
-        return self._consumer.staged
+        self._writing.wait()
+        return self._staged
 
     def release(self) -> None:
         """Give the memory back, for another film: nobody may look at this one any more."""
-        self._consumer.digest()
-        if self._consumer.staged:
-            self._consumer.staged.discard()
+        self._hashing.wait()
+        staged = self.staged
+        if staged:
+            staged.discard()
         self._buffers.give(self._buffer)
         self._buffer = mmap.mmap(-1, mmap.PAGESIZE)
-        self._head = self._end = self._hashed = 0
+        self._head = self._end = self._brought = 0
 
-    def _hash_rest(self) -> None:
-        self._consumer.add(memoryview(self._buffer)[: self._end])
-        self._hashed = self._end
+    def _bring(self) -> None:
+        content = memoryview(self._buffer)[: self._end]
+        self._brought = self._end
+        if self._end >= _BLOCK:  # smaller ones are written when they are complete
+            self._writing.bring(content)
+        self._hashing.bring(content)
+
+    def _hash_more(self, content: memoryview) -> None:
+        self._hash.update(content[self._hashed :])
+        self._hashed = len(content)
+
+    def _write_more(self, content: memoryview) -> None:
+        if self._stage is not None:
+            self._staged, self._stage = self._stage(), None
+        if self._staged is not None:
+            self._staged.advance(content)
 
 
 class Fragments:
