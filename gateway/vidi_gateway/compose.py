@@ -150,6 +150,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             audit=audit,
         )
         store = FileStore(settings.data_dir / "files")
+        await threads.run(store.prepare, "films")
         services = Services(settings)
         stack.push_async_callback(services.close)
         await check_models(rules, services)

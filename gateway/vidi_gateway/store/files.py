@@ -85,6 +85,14 @@ class FileStore:
             raise InvalidInput("not a key of the file store")
         return self.root / key
 
+    def prepare(self, prefix: str) -> None:
+        """Make the 256 directories of keys such as "films/ab/...", so that no film has to wait for its own."""
+        directory = self.path(prefix)
+        _make_directories(directory, self.root)
+        for number in range(256):
+            (directory / f"{number:02x}").mkdir(exist_ok=True)
+        sync_directory(directory)
+
     def put_durable(self, key: str, data: Data) -> None:
         """See `Store.put_durable`."""
         target = self.path(key)

@@ -39,6 +39,15 @@ def test_written_while_it_comes(tmp_path: Path, size: int, step: int) -> None:
     assert store.get("films/ab/film.dcm") == bytes(data)
 
 
+def test_directories_are_made_ahead(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    for _ in range(2):
+        store.prepare("films")
+    assert len(list((tmp_path / "films").iterdir())) == 256
+    store.put_durable("films/fe/film.dcm", b"x")
+    assert names(tmp_path) == ["films/fe/film.dcm"]
+
+
 def test_it_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
     store, data = FileStore(tmp_path), content(10_000)
     store.put_durable("films/film.dcm", b"before")
