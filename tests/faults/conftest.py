@@ -25,6 +25,7 @@ from tests.faults.harness import MODEL, Backends, Film, Process, Site, draw, fre
 from vidi.models.tiny import SEVERITIES, write_tiny_bundle
 from vidi_gateway.dimse.receiver import Receiver
 
+FILMS = int(os.environ.get("VIDI_FAULT_FILMS", "6"))
 Sites = Callable[..., Site]
 
 
@@ -39,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def films() -> list[Film]:
     """The films that are in flight."""
-    return draw(int(os.environ.get("VIDI_FAULT_FILMS", "8")))
+    return draw(FILMS)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +88,7 @@ def backends(_services: Backends) -> Backends:
     for process in (_services.valkey, *_services.services.values()):
         if not process.running:
             process.start()
+        process.thaw()  # a test that failed may have left it frozen
     port = int(_services.valkey.command[_services.valkey.command.index("--port") + 1])
     with closing(socket.create_connection(("127.0.0.1", port), 30.0)) as connection:
         connection.sendall(b"FLUSHALL\r\n")
@@ -185,7 +187,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own that is soon full; needs root, be it of a user namespace."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    size = 64 + 8 * int(os.environ.get("VIDI_FAULT_FILMS", "8"))  # MiB: a film and all that is made of it take 6
+    size = 64 + 8 * FILMS  # MiB: a film and all that is made of it take 6
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "vidi-fault", str(disk)], check=True)
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -30,7 +30,7 @@ from vidi_gateway.objects import read_rejection
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.outbox import Outbox
-from vidi_gateway.store.records import UNFINISHED, DeliveryState, StudyState, Verdict
+from vidi_gateway.store.records import ACTIVE, UNFINISHED, DeliveryState, StudyState, Verdict
 from vidi_gateway.store.schema import analyses, arrivals, films, objects, outbox, studies
 
 PATIENCE = 600.0
@@ -371,6 +371,10 @@ class Site:
     def wait_for_done(self, part: float) -> None:
         """Wait until so many films, at least one, are done."""
         wait("some are done", lambda: self.done() >= max(1, int(part)))
+
+    def active(self) -> bool:
+        """Whether films are not explained yet."""
+        return any(n for state, n in self.states().items() if state in ACTIVE)
 
     def final(self) -> int:
         """Number of films to which nothing more happens."""

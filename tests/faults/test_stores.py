@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import PostgresServer, Sites
-from tests.faults.harness import Backends, Film, count, wait
+from tests.faults.harness import Backends, Film, Site, count, wait
 from vidi_gateway.dimse.receiver import Receiver
 
 pytestmark = pytest.mark.timeout(3600)
@@ -22,13 +22,14 @@ MIB = 1 << 20
 def test_valkey_killed(site: Sites, backends: Backends, pacs: Receiver, films: list[Film]) -> None:
     state = site()
     state.process()
-    modality = state.modality(films)
-    state.wait_for_done(len(films) / 4)
+    parts = [films[i * len(films) // 3 : (i + 1) * len(films) // 3] for i in range(3)]
+    state.send(*parts[0])
+    wait("films are worked on", lambda: state.states()["received"] < len(parts[0]))
     backends.valkey.kill()
-    before = state.done()
-    wait("films are done without the cache", lambda: state.done() > before)
+    state.send(*parts[1])
+    wait("films are explained without the cache", lambda: not state.active())
+    state.send(*parts[2])
     backends.valkey.start()
-    modality.finished()
     state.settle(len(films))
     count("Valkey killed and back", state, pacs, films)
 
@@ -45,20 +46,30 @@ def test_valkey_frozen(site: Sites, backends: Backends, pacs: Receiver, films: l
     count("Valkey frozen all the while", state, pacs, films)
 
 
-def test_postgresql_killed(site: Sites, pacs: Receiver, postgres: PostgresServer, films: list[Film]) -> None:
+def test_postgresql_killed(
+    site: Sites, backends: Backends, pacs: Receiver, postgres: PostgresServer, films: list[Film]
+) -> None:
     state = site(url=postgres.database())
     state.front_and_workers()
+    state.send(*films[: len(films) // 3])
+    state.wait_for_done(1)
+    backends.services["explainer"].freeze()
     modality = state.modality(films, associations=2)
-    for part in (4, 2):
-        state.wait_for_done(len(films) / part)
-        assert state.busy(), "killed too late to show anything"
-        postgres.kill()
-        time.sleep(4.0)  # longer than a step's attempts at a defect
-        postgres.start()
-        state.database.engine.dispose()
+    wait("films are worked on", lambda: state.states()["processing"] > 0)
+    _kill_for_a_while(state, postgres)  # in the middle of steps, and while films come in
+    backends.services["explainer"].thaw()
+    state.wait_for_done(len(films) / 2)
+    _kill_for_a_while(state, postgres)  # while results are published and sent
     modality.finished()
     state.settle(len(films))
     count("PostgreSQL killed twice", state, pacs, films)
+
+
+def _kill_for_a_while(state: Site, postgres: PostgresServer) -> None:
+    postgres.kill()
+    time.sleep(4.0)  # longer than a step's attempts at a defect
+    postgres.start()
+    state.database.engine.dispose()
 
 
 def test_disk_full(request: pytest.FixtureRequest) -> None:
