@@ -33,7 +33,7 @@ from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import ACTIVE, UNFINISHED, DeliveryState, StudyState, Verdict
 from vidi_gateway.store.schema import analyses, arrivals, films, objects, outbox, studies
 
-PATIENCE = 60.0
+PATIENCE = 600.0
 MODEL = "tiny-severity"
 SR, SC = "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.7"
 KOS = "1.2.840.10008.5.1.4.1.1.88.59"

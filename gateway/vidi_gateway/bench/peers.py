@@ -117,7 +117,7 @@ class ViDi(Receiver):
 
     name, ae_title = "vidi", "VIDI"
     guarantee = (
-        "Success after: film written to a file without a name (or a temporary one), fsync, named, its directory's fsync, "
+        "Success after: film written to a file without a name (or a temporary one), fsync, named, directory fsynced, "
         "and the journal's transaction committed (SQLite WAL with synchronous=FULL, or PostgreSQL's own default)"
     )
 

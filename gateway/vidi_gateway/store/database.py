@@ -33,7 +33,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._sqlite = url.startswith("sqlite")
-        self.engine = _sqlite_engine(url) if self._sqlite else sa.create_engine(url, pool_pre_ping=True)
+        self.engine = (
+            _sqlite_engine(url) if self._sqlite else sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        )
         # SQLite has one writer: who waits in a queue of ours starts at once, who waits in SQLite's sleeps in between.
         self._writer = threading.Lock() if self._sqlite else nullcontext()
         self._group = GroupCommit(self.write)
@@ -120,7 +122,7 @@ def _away() -> Iterator[None]:
 
 
 def _sqlite_engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, connect_args={"timeout": 60}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
