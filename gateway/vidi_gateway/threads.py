@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop, in threads of our own: the loop's default pool is the workflow engine's."""
+"""Work beside the event loop, in threads of our own: its default pool is the workflow engine's. And waiting in it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ async def in_daemon(fn: Callable[..., T], /, *args: Any) -> T:
 
     threading.Thread(target=call, name="vidi-daemon", daemon=True).start()
     return await future
+
+
+async def heard(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most so long; returns whether it came.
+
+    Not by `asyncio.wait_for`: until Python 3.12 it swallows a cancellation that comes in the moment of the event, and
+    a loop that is to end goes on for ever.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 class Threads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from vidi_gateway.store.journal import Journal, require_bytes
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.reader import analysis_id
 from vidi_gateway.store.records import PRIORITY_BULK, PRIORITY_LIVE, Change, FilmRecord, FilmState, Verdict
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, heard
 
 RESULTS_DELETED = "the result's pictures and maps were deleted: the site keeps them for a limited time"
 
@@ -357,8 +356,7 @@ class Films:
                 if arrival.verdict == Verdict.QUARANTINED:
                     message = "another film came under the same SOP Instance UID: it was set aside"
                     raise AlreadyExists("film", receipt.film_id, message)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), 1.0)
+                await heard(changed, 1.0)
                 changed.clear()
 
 

@@ -13,7 +13,7 @@ from vidi_gateway.handlers.films import Films
 from vidi_gateway.pipeline.changes import Changes
 from vidi_gateway.store.jobs import Job, Jobs, JobState
 from vidi_gateway.store.journal import Journal
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, heard
 
 #: Films that a feeder asks for at a time; the rest wait in the job's own rows.
 PAGE = 50
@@ -102,8 +102,7 @@ class JobHandler:
                     last = job
                 if job.state is not JobState.RUNNING:
                     return
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), PAUSE)
+                await heard(changed, PAUSE)
 
     async def feed(self) -> None:
         """Ask for the films of running jobs, a page at a time, for ever: run it as a task."""
@@ -114,8 +113,7 @@ class JobHandler:
                 self._log.warning("job feeder: a page failed", error=type(error).__name__)
                 fed = False
             if not fed:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), PAUSE)
+                await heard(self._wake, PAUSE)
                 self._wake.clear()
 
     async def _feed_page(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from vidi.errors import Unavailable
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import Change
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, heard
 
 #: Transactions of other processes may commit this much later, in seconds, than the time they carry.
 OVERLAP = 5.0
@@ -82,8 +82,7 @@ class Changes:
             if change.updated_at < start:
                 self._told[change.film_id] = change.revision  # before anybody subscribed
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll)
+            await heard(self._wake, self._poll)
             self._wake.clear()
             for change in await self._since(horizon):
                 if self._told.get(change.film_id, 0) < change.revision:

@@ -30,7 +30,7 @@ from vidi_gateway.settings import Destination, GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import DeliveryState, OutboxEntry
-from vidi_gateway.threads import Threads, in_daemon
+from vidi_gateway.threads import Threads, heard, in_daemon
 
 #: Objects of one question.
 BATCH = 64
@@ -242,8 +242,7 @@ class Confirmation:
                     await asyncio.sleep(IDLE_POLL)
                     asked = 0
                 if not asked and not self._stopping:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), IDLE_POLL)
+                    await heard(changed, IDLE_POLL)
 
 
 def obey(outbox: Outbox, commitment: Commitment, destination: str = "") -> None:

@@ -6,7 +6,6 @@ Whether it is there then is another matter: see confirmation.py.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,7 +20,7 @@ from vidi_gateway.settings import Destination, GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import OutboxEntry
-from vidi_gateway.threads import Threads, in_daemon
+from vidi_gateway.threads import Threads, heard, in_daemon
 
 #: Objects of one association. Also the most that a crash makes the destination receive twice (same UIDs, same bytes).
 BATCH = 32
@@ -164,5 +163,4 @@ class Delivery:
                     await asyncio.sleep(IDLE_POLL)
                     count = 0
                 if not count and not self._stopping:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), IDLE_POLL)
+                    await heard(changed, IDLE_POLL)

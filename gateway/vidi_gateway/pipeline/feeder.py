@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import PRIORITY_BULK
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, heard
 
 #: Workflows started at once; more wait in the journal, where an urgent film still overtakes them.
 PAGE = 200
@@ -110,8 +109,7 @@ class Feeder:
             while True:
                 changed.clear()
                 if not await self._guarded(name, once()):
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), IDLE_POLL)
+                    await heard(changed, IDLE_POLL)
 
     async def _sweep(self) -> None:
         await self._guarded("sweep", self.sweep_once(0.0))

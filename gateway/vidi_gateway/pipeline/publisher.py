@@ -7,7 +7,6 @@ UIDs that derive from it, so that a repetition after a crash makes the same obje
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from datetime import UTC, datetime
 
@@ -28,7 +27,7 @@ from vidi_gateway.store.files import Store
 from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.records import PRIORITY_LIVE, Film, FilmState, Retirement
 from vidi_gateway.store.studies import Member, Studies, Study
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, heard
 
 PAGE = 8
 IDLE_POLL = 1.0
@@ -193,8 +192,7 @@ class Publisher:
                     await asyncio.sleep(IDLE_POLL)
                     count, stranded = 0, True
                 if not count:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), IDLE_POLL)
+                    await heard(changed, IDLE_POLL)
 
     async def _forget(self) -> None:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.pulls import Item, ItemState, Pull, Pulls, PullState, Target
 from vidi_gateway.store.records import PRIORITY_BULK
-from vidi_gateway.threads import Threads, in_daemon
+from vidi_gateway.threads import Threads, heard, in_daemon
 
 #: Items fetched over one association.
 PAGE = 50
@@ -99,8 +98,7 @@ class PullRunner:
                 await self._look()
             except Exception as error:  # noqa: BLE001 - must survive a passing fault of the journal
                 log.warning("pulls: cannot look", error=type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _PAUSE)
+            await heard(self._wake, _PAUSE)
             self._wake.clear()
 
     async def _look(self) -> None:
