@@ -21,7 +21,7 @@ from vidi_gateway.pipeline.identities import overlaid
 from vidi_gateway.pipeline.publication import compose, input_digest
 from vidi_gateway.pipeline.steps import backoff
 from vidi_gateway.reading import Urgency
-from vidi_gateway.rules import Routing, Rules
+from vidi_gateway.rules import DEFAULT, Routing, Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.lifecycle import Lifecycle
@@ -169,6 +169,9 @@ class Publisher:
     def _routes(self, film: Film) -> dict[str, tuple[str, ...]]:
         """What of a film goes where; destinations that the site has given up are left out."""
         routing = Routing.from_json(film.routing) if film.routing else Rules.everything(self._settings, film.model)
+        if routing.rule == DEFAULT and self._settings.rules_file is None:
+            # No rules: everything goes everywhere, and this worker may know more destinations than the front did.
+            routing = Rules.everything(self._settings, film.model)
         known = {d.name for d in self._settings.destinations}
         return {name: kinds for name, kinds in routing.routes.items() if name in known}
 
