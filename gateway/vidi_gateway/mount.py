@@ -18,7 +18,6 @@ from vidi_gateway.handlers.jobs import JobHandler
 from vidi_gateway.handlers.patients import PatientMerger
 from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import check_models
-from vidi_gateway.handlers.withdrawals import Withdrawals
 from vidi_gateway.hl7.handler import Merges
 from vidi_gateway.hl7.listener import Listener
 from vidi_gateway.http.app import Handlers, build
@@ -32,6 +31,7 @@ from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.cohorts import Cohorts
 from vidi_gateway.store.jobs import Jobs
 from vidi_gateway.store.pulls import Pulls
+from vidi_gateway.threads import ended
 
 READY_SECONDS = 5.0
 
@@ -70,7 +70,7 @@ async def mounted(settings: GatewaySettings) -> AsyncIterator[Mounted]:
             default_model=settings.default_model,
         )
         feeding = asyncio.create_task(jobs.feed(), name="vidi-jobs")
-        stack.push_async_callback(_ended, feeding)
+        stack.push_async_callback(ended, feeding)
         pulls = Pulls(parts.journal.database)
         puller = PullRunner(settings, pulls=pulls, films=parts.films, journal=parts.journal, threads=parts.threads)
         puller.start()
@@ -132,19 +132,16 @@ def _handlers(
         except TimeoutError:
             raise Unavailable("a service does not answer", reason="NOT_READY") from None
 
-    withdrawals = Withdrawals(parts.journal, parts.lifecycle, parts.audit, parts.changes, parts.threads)
     return Handlers(
         films=parts.films,
         jobs=jobs,
         cohorts=cohorts,
-        withdrawals=withdrawals,
         ready=ready,
         models=models,
         metrics=metrics.render,
         max_film_bytes=settings.max_film_bytes,
         admitted=only(settings.stow_peers, "http", parts.audit, parts.threads),
         routers=tuple(operator_routes(settings, parts, pulls, merges)),
-        operators=only(settings.operator_peers, "operator", parts.audit, parts.threads),
     )
 
 
@@ -156,8 +153,3 @@ async def _listen(stack: AsyncExitStack, listener: Listener, settings: GatewaySe
         raise Unavailable(f"the HL7 listener cannot listen on {where}: {e.strerror}", reason="PORT_TAKEN") from e
     stack.push_async_callback(listener.close)
     parts.endpoints["mllp"] = f"{settings.mllp_host}:{listener.port}"
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

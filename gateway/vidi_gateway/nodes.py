@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,31 @@ from vidi_gateway.tls import ClientTls
 AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 
 ObjectKind = Literal["sr", "sc", "pm"]
+
+
+class Hosts:
+    """A list of addresses and networks.
+
+    Parameters
+    ----------
+    entries
+        Such as "127.0.0.1", "10.1.0.0/16", "::1", or "*" for everybody.
+    """
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._all = "*" in entries
+        self._networks = [ipaddress.ip_network(e, strict=False) for e in entries if e != "*"]
+
+    def admits(self, host: str) -> bool:
+        """Whether an address is on the list. What is no address never is."""
+        if self._all:
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
 
 
 class Peer(BaseModel):

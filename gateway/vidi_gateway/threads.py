@@ -55,6 +55,15 @@ async def heard(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
+async def ended(*tasks: asyncio.Task[Any], patience: float = 0.0) -> None:
+    """End tasks: they may finish for `patience` seconds, then they are cancelled; what they raise is dropped."""
+    if tasks and patience:
+        await asyncio.wait(tasks, timeout=patience)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Threads:
     """A pool of `size` threads named `name`."""
 

@@ -29,6 +29,15 @@ _FOR_PROCESSING_CLASSES = (
 )
 # SNOMED CT, and SNOMED RT as older devices write it.
 _CHEST_CODES = ("816094009", "51185008", "43799004", "302551006", "T-D3000", "T-D3001", "39607008", "T-28000")
+#: Free text that says what a film shows.
+DESCRIPTIONS = (
+    "SeriesDescription",
+    "ProtocolName",
+    "AcquisitionDeviceProcessingDescription",
+    "PerformedProcedureStepDescription",
+    "RequestedProcedureDescription",
+    "StudyDescription",
+)
 _LATERAL_CODES = ("399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232", "R-40794")
 _FRONTAL_CODES = ("399348003", "272479007", "R-10206", "R-10214")
 _LATERAL_VIEWS = ("LL", "RL", "LAT", "LATERAL", "LT LAT", "RT LAT", "LLAT", "RLAT", "LEFT LATERAL", "RIGHT LATERAL")
@@ -238,15 +247,7 @@ def _has(text: str, words: Iterable[str]) -> bool:
 
 
 def _descriptions(ds: Dataset) -> list[str]:
-    keywords = (
-        "SeriesDescription",
-        "ProtocolName",
-        "AcquisitionDeviceProcessingDescription",
-        "PerformedProcedureStepDescription",
-        "RequestedProcedureDescription",
-        "StudyDescription",
-    )
-    return [headers.code(ds, keyword) for keyword in keywords]
+    return [headers.code(ds, keyword) for keyword in DESCRIPTIONS]
 
 
 def _view(ds: Dataset) -> Refusal | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
@@ -27,8 +27,7 @@ from vidi.errors import (
 from vidi_gateway.handlers.cohorts import CohortHandler
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.handlers.jobs import JobHandler
-from vidi_gateway.handlers.withdrawals import Withdrawals
-from vidi_gateway.http import routes_cohorts, routes_films, routes_withdrawals
+from vidi_gateway.http import routes_cohorts, routes_films
 from vidi_gateway.http.hosts import NotAdmitted
 from vidi_gateway.http.page import render
 from vidi_gateway.http.schemas import Problem
@@ -60,7 +59,7 @@ class Handlers:
 
     Attributes
     ----------
-    films, jobs, cohorts, withdrawals
+    films, jobs, cohorts
         The handlers.
     ready
         Raises Unavailable, naming what is missing, unless films can be processed now.
@@ -72,8 +71,6 @@ class Handlers:
         Largest body taken.
     admitted
         Dependency of what takes films in: refuses unknown senders.
-    operators
-        Dependency of what changes films for good: refuses everybody but operators.
     routers
         More routes: DICOMweb, pulls, operations.
     """
@@ -81,13 +78,11 @@ class Handlers:
     films: Films
     jobs: JobHandler
     cohorts: CohortHandler
-    withdrawals: Withdrawals
     ready: Callable[[], Awaitable[None]]
     models: Callable[[], Awaitable[list[dict[str, Any]]]]
     metrics: Callable[[], tuple[bytes, str]]
     max_film_bytes: int
     admitted: Callable[[Request], Awaitable[None]]
-    operators: Callable[[Request], Awaitable[None]]
     routers: tuple[APIRouter, ...] = ()
 
 
@@ -143,7 +138,6 @@ def build(handlers: Handlers) -> FastAPI:
 
     app.include_router(routes_films.router(handlers.films, handlers.max_film_bytes, handlers.admitted))
     app.include_router(routes_cohorts.router(handlers.cohorts, handlers.jobs))
-    app.include_router(routes_withdrawals.router(handlers.withdrawals), dependencies=[Depends(handlers.operators)])
     for router in handlers.routers:
         app.include_router(router)
     return app

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import Request
 
 from vidi import logs
 from vidi.errors import ViDiError
+from vidi_gateway.nodes import Hosts
 from vidi_gateway.pipeline import metrics
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.threads import Threads
@@ -20,31 +20,6 @@ class NotAdmitted(ViDiError):
     """The sender's address is not one that may do this."""
 
     reason = "PEER_UNKNOWN"
-
-
-class Hosts:
-    """A list of addresses and networks.
-
-    Parameters
-    ----------
-    entries
-        Such as "127.0.0.1", "10.1.0.0/16", "::1", or "*" for everybody.
-    """
-
-    def __init__(self, entries: Sequence[str]) -> None:
-        self._all = "*" in entries
-        self._networks = [ipaddress.ip_network(e, strict=False) for e in entries if e != "*"]
-
-    def admits(self, host: str) -> bool:
-        """Whether an address is on the list. What is no address never is."""
-        if self._all:
-            return True
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._networks)
 
 
 def sender(request: Request) -> str:

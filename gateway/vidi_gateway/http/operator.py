@@ -13,6 +13,7 @@ from vidi_gateway.handlers.nodes import Nodes
 from vidi_gateway.handlers.operations import Operations
 from vidi_gateway.handlers.pulls import PullHandler
 from vidi_gateway.handlers.rules import RulesHandler
+from vidi_gateway.handlers.withdrawals import Withdrawals
 from vidi_gateway.handlers.worklist import ReadingList
 from vidi_gateway.hl7.handler import Merges
 from vidi_gateway.http import (
@@ -25,6 +26,7 @@ from vidi_gateway.http import (
     routes_pulls,
     routes_replay,
     routes_rules,
+    routes_withdrawals,
     routes_worklist,
 )
 from vidi_gateway.http.hosts import only
@@ -50,6 +52,8 @@ def operator_routes(
     operators = only(settings.operator_peers, "operator", parts.audit, parts.threads)
     operations = Operations(parts.overviews, parts.controls, parts.changes, parts.threads, settings.low_disk_bytes)
     yield routes_operations.router(operations, operators)
+    withdrawals = Withdrawals(parts.journal, parts.lifecycle, parts.audit, parts.changes, parts.threads)
+    yield routes_withdrawals.router(withdrawals, operators)
     yield routes_replay.router(parts.films, parts.audit, parts.threads, operators)
     yield routes_audit.router(parts.audit, parts.threads, operators)
     cohorts = Cohorts(parts.journal.database)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from vidi_gateway.handlers.withdrawals import Withdrawals
+from vidi_gateway.http.hosts import sender
 from vidi_gateway.http.schemas import moment
 from vidi_gateway.store.records import FilmState
 
@@ -65,9 +67,9 @@ class WithdrawImpactRequest(BaseModel):
     expected: int = Field(ge=1)
 
 
-def router(withdrawals: Withdrawals) -> APIRouter:
-    """Return the routes."""
-    api = APIRouter(prefix="/api/v1/operations", tags=["operation"])
+def router(withdrawals: Withdrawals, operators: Callable[[Request], Awaitable[None]]) -> APIRouter:
+    """Return the routes; `operators` refuses everybody else."""
+    api = APIRouter(prefix="/api/v1/operations", tags=["operation"], dependencies=[Depends(operators)])
 
     @api.post("/withdraw")
     async def withdraw(request: Request, asked: WithdrawRequest) -> Withdrawn:
@@ -116,7 +118,7 @@ def router(withdrawals: Withdrawals) -> APIRouter:
 
 
 def _actor(request: Request) -> str:
-    return f"http:{request.client.host if request.client else ''}"
+    return f"http:{sender(request)}"
 
 
 def _seconds(at: dt.datetime | None) -> float:

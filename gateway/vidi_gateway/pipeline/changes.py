@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from vidi.errors import Unavailable
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import Change
-from vidi_gateway.threads import Threads, heard
+from vidi_gateway.threads import Threads, ended, heard
 
 #: Transactions of other processes may commit this much later, in seconds, than the time they carry.
 OVERLAP = 5.0
@@ -64,11 +64,39 @@ class Changes:
         finally:
             self._queues.discard(queue)
 
+    async def repeat(
+        self,
+        once: Callable[[], Awaitable[int]],
+        failed: Callable[[Exception], None],
+        going: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Repeat a round while it finds work; else wait for a change, which another process may have made.
+
+        Parameters
+        ----------
+        once
+            One round; returns how much it found to do.
+        failed
+            Told what a round met, which the loop survives: databases, disks and peers come back.
+        going
+            Asked before each round; False ends the loop.
+        """
+        with self.listener() as changed:
+            while going():
+                changed.clear()
+                try:
+                    count = await once()
+                except Exception as e:  # noqa: BLE001 - see above
+                    failed(e)
+                    await asyncio.sleep(POLL)
+                    count = 0
+                if not count and going():
+                    await heard(changed, POLL)
+
     async def close(self) -> None:
         """End the broadcast."""
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
 
     def _notify(self) -> None:
         self._notified = False

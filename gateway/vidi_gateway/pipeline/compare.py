@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from vidi import logs
 from vidi.errors import NotFound, UnreadableImage
@@ -72,7 +73,8 @@ class Comparer:
         else:
             verdict = Verdict.QUARANTINED
             reason = DAMAGED_COPY if now is None else OTHER_PIXELS
-            aside = self._set_aside(film, arrival)
+            aside_id = self._site_key.film_id(film.sop_instance_uid, arrival.file_digest)
+            aside = _with_bytes_of(arrival, film, aside_id)
             await self._threads.run(self._arrivals.quarantine, arrival.arrival_id, aside, reason)
             await self._threads.run(
                 self._audit.note, "quarantined", film_id=film.film_id, source=arrival.source, outcome=reason.code
@@ -87,15 +89,8 @@ class Comparer:
         study_key, patient_key = await self._threads.run(keys_of, self._site_key, header)
         filed_under, identity_key = await self._threads.run(self._lifecycle.identity_of, patient_key)
         routing = self._rules.decide(header, source=arrival.source, line=film.model, named=True)
-        amended = NewFilm(
-            film_id=film.film_id,
-            sop_instance_uid=film.sop_instance_uid,
-            sop_class_uid=film.sop_class_uid,
-            file_key=arrival.file_key,
-            file_digest=arrival.file_digest,
-            file_bytes=arrival.file_bytes,
-            model=film.model,
-            source=arrival.source,
+        amended = replace(
+            _with_bytes_of(arrival, film, film.film_id),
             study_key=study_key,
             patient_key=filed_under,
             # What a rule would now ignore was taken once: it keeps the way that it had.
@@ -122,14 +117,16 @@ class Comparer:
             return None
         return film.pixel_digest, await self._threads.run(identity_digest, film.header)
 
-    def _set_aside(self, film: Film, arrival: Arrival) -> NewFilm:
-        return NewFilm(
-            film_id=self._site_key.film_id(film.sop_instance_uid, arrival.file_digest),
-            sop_instance_uid=film.sop_instance_uid,
-            sop_class_uid=film.sop_class_uid,
-            file_key=arrival.file_key,
-            file_digest=arrival.file_digest,
-            file_bytes=arrival.file_bytes,
-            model=film.model,
-            source=arrival.source,
-        )
+
+def _with_bytes_of(arrival: Arrival, film: Film, film_id: str) -> NewFilm:
+    """A film like the one that is there, of the bytes that came."""
+    return NewFilm(
+        film_id=film_id,
+        sop_instance_uid=film.sop_instance_uid,
+        sop_class_uid=film.sop_class_uid,
+        file_key=arrival.file_key,
+        file_digest=arrival.file_digest,
+        file_bytes=arrival.file_bytes,
+        model=film.model,
+        source=arrival.source,
+    )

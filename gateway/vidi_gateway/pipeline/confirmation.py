@@ -30,11 +30,10 @@ from vidi_gateway.settings import Destination, GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import DeliveryState, OutboxEntry
-from vidi_gateway.threads import Threads, heard, in_daemon
+from vidi_gateway.threads import Threads, ended, in_daemon
 
 #: Objects of one question.
 BATCH = 64
-IDLE_POLL = 1.0
 CLOSE_SECONDS = 5.0
 #: How long an answer to a request for Storage Commitment may take to come by another association.
 COMMITMENT_SECONDS = 60.0
@@ -105,12 +104,8 @@ class Confirmation:
         """Stop. What was asked is asked again at the next start."""
         self._stopping = True
         self._changes.notify()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-            self._associations.abandon()
+        await ended(*self._tasks, patience=CLOSE_SECONDS)
+        self._associations.abandon()
 
     async def confirm_once(self, destination: Destination) -> int:
         """Ask for what is due; returns how many objects were asked for."""
@@ -232,17 +227,10 @@ class Confirmation:
         return references
 
     async def _serve(self, destination: Destination) -> None:
-        with self._changes.listener() as changed:
-            while not self._stopping:
-                changed.clear()
-                try:
-                    asked = await self.confirm_once(destination)
-                except Exception as e:  # noqa: BLE001 - the loop outlives databases and disks that come back
-                    log.error("confirmation failed", destination=destination.name, error=type(e).__name__)
-                    await asyncio.sleep(IDLE_POLL)
-                    asked = 0
-                if not asked and not self._stopping:
-                    await heard(changed, IDLE_POLL)
+        def failed(error: Exception) -> None:
+            log.error("confirmation failed", destination=destination.name, error=type(error).__name__)
+
+        await self._changes.repeat(lambda: self.confirm_once(destination), failed, lambda: not self._stopping)
 
 
 def obey(outbox: Outbox, commitment: Commitment, destination: str = "") -> None:

@@ -20,7 +20,7 @@ from vidi_gateway.settings import Destination, GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import OutboxEntry
-from vidi_gateway.threads import Threads, heard, in_daemon
+from vidi_gateway.threads import Threads, ended, in_daemon
 
 #: Objects of one association. Also the most that a crash makes the destination receive twice (same UIDs, same bytes).
 BATCH = 32
@@ -69,12 +69,8 @@ class Delivery:
         """Stop. What is being sent may finish for a moment; after that it is left, and sent again at the next start."""
         self._stopping = True
         self._changes.notify()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-            self._sender.abandon()
+        await ended(*self._tasks, patience=CLOSE_SECONDS)
+        self._sender.abandon()
 
     async def deliver_once(self, destination: Destination) -> int:
         """Send what is due at a destination; returns how many objects were tried: none while delivery is stopped."""
@@ -150,17 +146,15 @@ class Delivery:
 
     async def _serve(self, destination: Destination) -> None:
         measured = -MEASURE_SECONDS
-        with self._changes.listener() as changed:
-            while not self._stopping:
-                changed.clear()
-                try:
-                    if time.monotonic() - measured >= MEASURE_SECONDS:
-                        measured = time.monotonic()
-                        await self._threads.run(self._measure, destination)
-                    count = await self.deliver_once(destination)
-                except Exception as e:  # noqa: BLE001 - the loop outlives databases and disks that come back
-                    log.error("delivery failed", destination=destination.name, error=type(e).__name__)
-                    await asyncio.sleep(IDLE_POLL)
-                    count = 0
-                if not count and not self._stopping:
-                    await heard(changed, IDLE_POLL)
+
+        async def once() -> int:
+            nonlocal measured
+            if time.monotonic() - measured >= MEASURE_SECONDS:
+                measured = time.monotonic()
+                await self._threads.run(self._measure, destination)
+            return await self.deliver_once(destination)
+
+        def failed(error: Exception) -> None:
+            log.error("delivery failed", destination=destination.name, error=type(error).__name__)
+
+        await self._changes.repeat(once, failed, lambda: not self._stopping)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 from vidi import logs
@@ -17,7 +18,7 @@ from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import PRIORITY_BULK
-from vidi_gateway.threads import Threads, heard
+from vidi_gateway.threads import Threads, ended
 
 #: Workflows started at once; more wait in the journal, where an urgent film still overtakes them.
 PAGE = 200
@@ -53,17 +54,15 @@ class Feeder:
     def start(self) -> None:
         """Start the loops; the sweep begins with everything that was under way when the process ended."""
         loops = {
-            "feed": self._repeat("feed", self.feed_once),
-            "compare": self._repeat("compare", self.compare_once),
+            "feed": self._changes.repeat(self.feed_once, functools.partial(_failed, "feed")),
+            "compare": self._changes.repeat(self.compare_once, functools.partial(_failed, "compare")),
             "sweep": self._sweep(),
         }
         self._tasks = [asyncio.create_task(loop, name=f"vidi-{name}") for name, loop in loops.items()]
 
     async def close(self) -> None:
         """Stop the loops."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
 
     async def feed_once(self) -> int:
         """Start workflows for what has none yet; returns how many."""
@@ -103,14 +102,6 @@ class Feeder:
             self._changes.notify()
         return len(lost)
 
-    async def _repeat(self, name: str, once: Callable[[], Awaitable[int]]) -> None:
-        """Repeat while there is work; else wait for a change, which another process may have made."""
-        with self._changes.listener() as changed:
-            while True:
-                changed.clear()
-                if not await self._guarded(name, once()):
-                    await heard(changed, IDLE_POLL)
-
     async def _sweep(self) -> None:
         await self._guarded("sweep", self.sweep_once(0.0))
         while True:
@@ -120,13 +111,18 @@ class Feeder:
             before = datetime.now(UTC) - timedelta(hours=KEEP_HOURS)
             await self._guarded("clean up", self._workflows.clean_up(before.isoformat()))
 
-    async def _guarded(self, name: str, work: Awaitable[int]) -> int:
+    async def _guarded(self, name: str, work: Awaitable[int]) -> None:
         """A loop survives whatever one round of it meets: databases and disks come back."""
         try:
-            return await work
-        except ViDiError as e:
-            log.error(f"{name} failed", reason=e.reason)
-        except Exception as e:  # noqa: BLE001 - see above; the type only, messages may quote parameters
-            log.error(f"{name} failed", error=type(e).__name__)
-        await asyncio.sleep(IDLE_POLL)
-        return 0
+            await work
+        except Exception as e:  # noqa: BLE001 - see above
+            _failed(name, e)
+            await asyncio.sleep(IDLE_POLL)
+
+
+def _failed(name: str, error: Exception) -> None:
+    """Say so: the type only, messages may quote parameters."""
+    if isinstance(error, ViDiError):
+        log.error(f"{name} failed", reason=error.reason)
+    else:
+        log.error(f"{name} failed", error=type(error).__name__)

@@ -125,7 +125,7 @@ def _notes(snapshot: Snapshot, gone: Sequence[Issued], options: BuildOptions, st
         built = build_rejection([data for _, data in rejected], reason, options)
         film_id = rejected[0][0].film_ids[0]
         note = _store(snapshot, built, film_id, "", store)
-        notes.append(Note(note, tuple(i.uid for i, _ in rejected), tuple(sorted(destinations))))
+        notes.append(Note(note, tuple(sorted(destinations))))
     return tuple(notes)
 
 

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 
 from vidi import logs
-from vidi.errors import Exhausted, InvalidInput, NotFound, Unavailable, ViDiError
+from vidi.errors import Exhausted, InvalidInput, Unavailable, ViDiError
 from vidi_gateway.clients import Services
 from vidi_gateway.objects import FilmPart
 from vidi_gateway.outcome import FilmOutcome
@@ -25,12 +25,11 @@ from vidi_gateway.rules import DEFAULT, Routing, Rules
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.files import Store
 from vidi_gateway.store.lifecycle import Lifecycle
-from vidi_gateway.store.records import PRIORITY_LIVE, Film, FilmState, Retirement
+from vidi_gateway.store.records import PRIORITY_LIVE, Film, FilmState
 from vidi_gateway.store.studies import Member, Studies, Study
-from vidi_gateway.threads import Threads, heard
+from vidi_gateway.threads import Threads, ended
 
 PAGE = 8
-IDLE_POLL = 1.0
 #: Attempts at a study whose publication fails by a defect; a full disk or a database that is away does not count.
 ATTEMPTS = 5
 #: Films of one study that are reported. More than any radiographic study has: a bound on memory, not on medicine.
@@ -77,9 +76,7 @@ class Publisher:
 
     async def close(self) -> None:
         """Stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
 
     async def publish_once(self) -> int:
         """Publish what is due; returns how many studies were looked at."""
@@ -140,7 +137,6 @@ class Publisher:
             routes=routes,
             priority=min((m.analysis.priority for m in explained if m.analysis), default=PRIORITY_LIVE),
             input_digest=found,
-            reason=Retirement.REPLACED,
             settled=settled,
         )
         if published:
@@ -182,27 +178,25 @@ class Publisher:
 
     async def _serve(self) -> None:
         stranded = False
-        with self._changes.listener() as changed:
-            while True:
-                changed.clear()
-                try:
-                    if stranded:  # what was claimed in the round that failed would wait until its lease ends
-                        await self._threads.run(self._studies.release_own)
-                        stranded = False
-                    count = await self.publish_once()
-                except Exception as e:  # noqa: BLE001 - the loop outlives databases that come back
-                    log.error("publishing failed", error=e.reason if isinstance(e, ViDiError) else type(e).__name__)
-                    await asyncio.sleep(IDLE_POLL)
-                    count, stranded = 0, True
-                if not count:
-                    await heard(changed, IDLE_POLL)
+
+        async def once() -> int:
+            nonlocal stranded
+            if stranded:  # what was claimed in the round that failed would wait until its lease ends
+                await self._threads.run(self._studies.release_own)
+                stranded = False
+            return await self.publish_once()
+
+        def failed(error: Exception) -> None:
+            nonlocal stranded
+            stranded = True
+            log.error("publishing failed", error=error.reason if isinstance(error, ViDiError) else type(error).__name__)
+
+        await self._changes.repeat(once, failed)
 
     async def _forget(self) -> None:
         while True:
             try:
                 count = await self.forget_once()
-            except NotFound:
-                count = 0
             except Exception as e:  # noqa: BLE001 - an explainer that is down is asked again
                 log.warning("the cache was not told of a withdrawal yet", error=type(e).__name__)
                 count = 0

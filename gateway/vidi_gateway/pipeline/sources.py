@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-
+from vidi_gateway.nodes import Hosts
 from vidi_gateway.settings import GatewaySettings
 
 OTHER = "other"
@@ -36,7 +35,7 @@ class SourceNames:
             known = next((p for p in self._peers if p.admits(title, host)), None)
             return f"dimse:{known.ae_title}@{known.host}" if known else f"dimse:{OTHER}"
         if kind in ("stow", "http") and rest:
-            return f"{kind}:{next((entry for entry in self._hosts if _inside(rest, entry)), OTHER)}"
+            return f"{kind}:{next((entry for entry in self._hosts if Hosts([entry]).admits(rest)), OTHER)}"
         if kind == "pull":
             return f"pull:{rest if rest in self._archives else OTHER}"
         return source if source in _PLAIN else OTHER
@@ -44,15 +43,3 @@ class SourceNames:
     def is_steady(self, name: str) -> bool:
         """Whether films are expected from a source all day: archives and programs send when they are asked to."""
         return name.startswith(("dimse:", "stow:"))
-
-
-def _inside(host: str, entry: str) -> bool:
-    """Whether a host is what an entry of `stow_peers` stands for."""
-    if entry == "*":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address) in ipaddress.ip_network(entry, strict=False)

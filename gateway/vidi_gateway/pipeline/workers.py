@@ -13,7 +13,7 @@ from vidi import logs
 from vidi_gateway.pipeline.workflow import Workflows
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.workers import Workers
-from vidi_gateway.threads import Threads
+from vidi_gateway.threads import Threads, ended
 
 log = logs.get("vidi.gateway.workers")
 
@@ -36,8 +36,7 @@ class Heartbeat:
     async def close(self) -> None:
         """Stop. The worker stays known: if it does not come back, others will notice."""
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
 
     async def reap_once(self) -> int:
         """Take over from workers that have been silent for too long; returns how many workflows."""

@@ -27,7 +27,7 @@ from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.pulls import Item, ItemState, Pull, Pulls, PullState, Target
 from vidi_gateway.store.records import PRIORITY_BULK
-from vidi_gateway.threads import Threads, heard, in_daemon
+from vidi_gateway.threads import Threads, ended, heard, in_daemon
 
 #: Items fetched over one association.
 PAGE = 50
@@ -87,10 +87,7 @@ class PullRunner:
         """End in the middle: what was not settled is fetched again, which changes nothing."""
         self._ending.set()
         self._associations.abandon()
-        tasks = [t for t in (self._task, *self._working.values()) if t]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*(t for t in (self._task, *self._working.values()) if t))
 
     async def _supervise(self) -> None:
         while True:

@@ -6,17 +6,8 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from vidi.imaging.gate import age_years
+from vidi.imaging.gate import DESCRIPTIONS, age_years
 from vidi_gateway.objects import source as source_of
-
-_DESCRIPTIONS = (
-    "SeriesDescription",
-    "ProtocolName",
-    "AcquisitionDeviceProcessingDescription",
-    "PerformedProcedureStepDescription",
-    "RequestedProcedureDescription",
-    "StudyDescription",
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ class Facts:
             institution=source_of.text(header, "InstitutionName"),
             manufacturer=source_of.text(header, "Manufacturer"),
             device=source_of.text(header, "ManufacturerModelName"),
-            descriptions=tuple(t for t in (source_of.text(header, k) for k in _DESCRIPTIONS) if t),
+            descriptions=tuple(t for t in (source_of.text(header, k) for k in DESCRIPTIONS) if t),
             age_years=age_years(header),
             phantom=_code(header, "QualityControlSubject") == "YES",
         )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import sqlalchemy as sa
+
 from vidi.imaging.notes import Refusal
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import Arrival, FilmState, NewFilm, Verdict
@@ -42,30 +44,31 @@ class Arrivals:
     def duplicate(self, arrival_id: str) -> None:
         """It is the film that is there."""
         with self._database.write() as c:
-            self._settle(c, arrival_id, Verdict.DUPLICATE)
+            settle(c, arrival_id, Verdict.DUPLICATE)
 
     def quarantine(self, arrival_id: str, aside: NewFilm, reason: Refusal) -> None:
         """It is another film: it becomes a film of its own that is set aside."""
         with self._database.write() as c:
-            if self._settle(c, arrival_id, Verdict.QUARANTINED):
+            if settle(c, arrival_id, Verdict.QUARANTINED):
                 self._journal.insert_film(c, aside, reason, time.time(), state=FilmState.QUARANTINED)
 
     def replace(self, arrival: Arrival) -> None:
         """What was there cannot be read: the film is from now on what came, and starts again on all its lines."""
         now = time.time()
         with self._database.write() as c:
-            if not self._settle(c, arrival.arrival_id, Verdict.REPLACED):
+            if not settle(c, arrival.arrival_id, Verdict.REPLACED):
                 return
             file = {"file_key": arrival.file_key, "file_digest": arrival.file_digest, "file_bytes": arrival.file_bytes}
             c.execute(films.update().where(films.c.film_id == arrival.film_id).values(**file))
             query = analyses.select().where(analyses.c.film_id == arrival.film_id).with_for_update()
             for row in c.execute(query).mappings().all():
-                again = {"run": row["run"] + 1, "enqueued_at": None, "attempts": 0, "waits": 0}
-                self._journal.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **again)
+                self._journal.start_anew(c, row, now)
 
-    def _settle(self, c: Any, arrival_id: str, verdict: Verdict) -> bool:
-        where = (arrivals.c.arrival_id == arrival_id) & (arrivals.c.verdict == Verdict.PENDING)
-        return bool(c.execute(arrivals.update().where(where).values(verdict=verdict)).rowcount)
+
+def settle(c: sa.Connection, arrival_id: str, verdict: Verdict) -> bool:
+    """Give an arrival its verdict, inside the caller's transaction. False: it has one already."""
+    where = (arrivals.c.arrival_id == arrival_id) & (arrivals.c.verdict == Verdict.PENDING)
+    return bool(c.execute(arrivals.update().where(where).values(verdict=verdict)).rowcount)
 
 
 def _arrival(row: Mapping[Any, Any]) -> Arrival:

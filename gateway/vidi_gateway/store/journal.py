@@ -264,13 +264,18 @@ class Journal(Reader):
             row = self._locked(c, analysis_id)
             if not row or row["run"] != run or not (FilmState(row["state"]).final if fresh else row["state"] in ACTIVE):
                 return False
-            values = {"run": run + 1, "enqueued_at": None} | ({"attempts": 0, "waits": 0} if fresh else {})
-            self.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **values)
+            kept = {} if fresh else {"attempts": row["attempts"], "waits": row["waits"]}
+            self.start_anew(c, row, now, **kept)
             film = self._require_film(c, row["film_id"])
             make_due(self.database, c, film.study_key, row["model"], row["mode"], now + self._settle_seconds)
             return True
 
     # ---- inside a transaction ---------------------------------------------------------------------------------------
+
+    def start_anew(self, c: sa.Connection, row: Mapping[Any, Any], now: float, **values: Any) -> None:
+        """Let an analysis wait for a workflow again, inside the caller's transaction, as if it had not been tried."""
+        again = {"run": row["run"] + 1, "enqueued_at": None, "attempts": 0, "waits": 0} | values
+        self.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **again)
 
     def insert_film(
         self, c: sa.Connection, new: NewFilm, refusal: Refusal | None, now: float, state: FilmState | None = None

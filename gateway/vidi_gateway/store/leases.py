@@ -20,7 +20,7 @@ class Lease:
     holder
         Who we are; another process has another name.
     seconds
-        How long it lasts, counted from each `hold`.
+        How long it lasts after each `hold`; the same for all holders.
     """
 
     def __init__(self, database: Database, name: str, holder: str, seconds: float = 60.0) -> None:
@@ -32,8 +32,8 @@ class Lease:
     def hold(self) -> bool:
         """Take the lease or prolong it. False: another process has it."""
         now = time.time()
-        values = {"value": self._holder, "updated_at": now + self._seconds, "updated_by": self._holder}
-        free = (controls.c.updated_by == self._holder) | (controls.c.updated_at < now)
+        values = {"value": self._holder, "updated_at": now, "updated_by": self._holder}
+        free = (controls.c.updated_by == self._holder) | (controls.c.updated_at < now - self._seconds)
         with self._database.write() as c:
             if self._database.insert_new(c, controls, {"name": self._name, **values}):
                 return True

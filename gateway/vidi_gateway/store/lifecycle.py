@@ -14,9 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from vidi_gateway.store import study_rows
+from vidi_gateway.store.arrivals import settle
 from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.records import Arrival, FilmState, NewFilm, Retirement, Summary, Verdict
-from vidi_gateway.store.schema import analyses, arrivals, films, merges, objects, outbox, rejections
+from vidi_gateway.store.schema import analyses, films, merges, objects, outbox, rejections
 
 #: Rejected for these reasons, a film is not taken again under its UID. What only ran out of time may come back.
 LASTING = (Retirement.QUALITY, Retirement.SAFETY, Retirement.WORKLIST)
@@ -125,8 +126,7 @@ class Lifecycle:
         """
         now = time.time()
         with self._database.write() as c:
-            pending = (arrivals.c.arrival_id == arrival.arrival_id) & (arrivals.c.verdict == Verdict.PENDING)
-            if not c.execute(arrivals.update().where(pending).values(verdict=Verdict.AMENDED)).rowcount:
+            if not settle(c, arrival.arrival_id, Verdict.AMENDED):
                 return False
             film = c.execute(films.select().where(films.c.film_id == new.film_id)).mappings().one()
             self._retire(c, [film], "", Retirement.AMENDED, now)
@@ -137,10 +137,9 @@ class Lifecycle:
             for row in c.execute(lines).mappings().all():
                 if row["state"] == FilmState.WITHDRAWN:
                     continue
-                again = {"run": row["run"] + 1, "enqueued_at": None, "attempts": 0, "waits": 0, "mode": new.mode}
                 due = now + self._settle_seconds
                 study_rows.make_due(self._database, c, new.study_key, row["model"], new.mode, due)
-                self._journal.move(c, row, FilmState.RECEIVED, now, reason_code="", reason="", **again)
+                self._journal.start_anew(c, row, now, mode=new.mode)
         return True
 
     def merge(self, message_id: str, prior_keys: Iterable[str], surviving_key: str, identity_key: str) -> int:
@@ -202,7 +201,7 @@ class Lifecycle:
         where &= (analyses.c.explained_at < until) if until else sa.true()
         query = sa.select(analyses, films.c.study_key).join(films, films.c.film_id == analyses.c.film_id).where(where)
         query = query.order_by(analyses.c.explained_at, analyses.c.film_id)
-        arrived = study_rows.may_have_arrived(time.time())
+        arrived = study_rows.may_have_arrived()
         sent = sa.select(objects.c.analysis_id, outbox.c.destination).distinct()
         sent = sent.join(outbox, outbox.c.uid == objects.c.uid).where((objects.c.model == model) & arrived)
         with self._database.read() as c:

@@ -112,6 +112,8 @@ class Outbox:
 
     def release(self, ids: Collection[int]) -> None:
         """Give back what was claimed and not tried."""
+        if not ids:
+            return
         where = outbox.c.id.in_(ids) & (outbox.c.claimed_by == self.owner)
         with self.database.write() as c:
             c.execute(outbox.update().where(where).values(claimed_by="", claimed_until=0.0))
@@ -126,6 +128,8 @@ class Outbox:
         confirm_seconds
             How long it may deny having the objects; None: it is not asked.
         """
+        if not ids:
+            return
         now = time.time()
         confirm_by = None if confirm_seconds is None else now + confirm_seconds
         self._settle(
@@ -183,6 +187,8 @@ class Outbox:
         wait
             Seconds; None: the longer, the longer ago it was sent.
         """
+        if not ids:
+            return
         now = time.time()
         where = outbox.c.id.in_(ids) & (outbox.c.state == DeliveryState.SENT)
         with self.database.write() as c:
@@ -194,6 +200,8 @@ class Outbox:
 
     def confirmed(self, ids: Collection[int]) -> int:
         """The destination says that it has these: delivered. Returns how many were not known to be so before."""
+        if not ids:
+            return 0
         with self.database.write() as c:
             return self._confirm(c, outbox.c.id.in_(ids))
 
@@ -207,6 +215,8 @@ class Outbox:
         -------
         How many rows are in which state now.
         """
+        if not ids:
+            return {}
         with self.database.write() as c:
             return self._deny(c, outbox.c.id.in_(ids))
 

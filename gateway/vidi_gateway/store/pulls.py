@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from vidi.errors import InvalidInput, NotFound, PreconditionFailed
 from vidi_gateway.matches import Level
 from vidi_gateway.store.database import Database
-from vidi_gateway.store.schema import controls, pull_items, pulls
+from vidi_gateway.store.leases import Lease
+from vidi_gateway.store.schema import pull_items, pulls
 
 MAX_ERROR = 255
-_LEADER = "pulls"
 
 
 class PullState(StrEnum):
@@ -229,14 +229,7 @@ class Pulls:
 
     def lead(self, owner: str, seconds: float) -> bool:
         """Whether this process is the one that fetches: the first to ask, until it has not asked for `seconds`."""
-        now = time.time()
-        with self._database.write() as c:
-            row = {"name": _LEADER, "value": owner, "updated_at": now, "updated_by": "vidi"}
-            if self._database.insert_new(c, controls, row):
-                return True
-            free = (controls.c.value == owner) | (controls.c.updated_at < now - seconds)
-            where = (controls.c.name == _LEADER) & free
-            return bool(c.execute(controls.update().where(where).values(value=owner, updated_at=now)).rowcount)
+        return Lease(self._database, "pulls", owner, seconds).hold()
 
     def unfinished_peers(self) -> list[str]:
         """Names of archives that something is to be fetched from."""

@@ -21,6 +21,7 @@ from vidi_gateway.store.records import (
     DeliveryState,
     Film,
     FilmState,
+    Retirement,
     StoredObject,
     StudyState,
 )
@@ -110,10 +111,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Note:
-    """A rejection note to be published: its object, what it rejects, and where it goes."""
+    """A rejection note to be published: its object, and where it goes."""
 
     result: StoredObject
-    rejects: tuple[str, ...]
     destinations: tuple[str, ...]
 
 
@@ -154,16 +154,17 @@ class Studies:
         line &= (analyses.c.model == studies.c.model) & (analyses.c.mode == studies.c.mode)
         working = sa.exists().where(line & analyses.c.state.in_(ACTIVE))
         rejected = objects.c.retired_at.is_not(None) & objects.c.noted.is_(False) & objects.c.kind.not_in(_NOT_REJECTED)
-        of_study = (objects.c.study_key == studies.c.study_key) & (objects.c.model == studies.c.model)
-        urgent = sa.exists().where(of_study & (objects.c.mode == studies.c.mode) & rejected)
+        of_study = study_rows.line_of(objects, studies.c.study_key, studies.c.model, studies.c.mode)
+        urgent = sa.exists().where(of_study & rejected)
         ready = ~working | (studies.c.due_at <= now - self._patience) | urgent
         query = studies.select().where(due & ready).order_by(studies.c.due_at).limit(limit)
         with self._database.write() as c:
-            rows = list(c.execute(query.with_for_update(skip_locked=True, of=studies)).mappings())
-            for row in rows:
-                lease = {"claimed_by": self._owner, "claimed_until": now + self._lease, "updated_at": now}
-                c.execute(studies.update().where(_is(row)).values(**lease))
-        return [Study(**{n: row[n] for n in Study.__dataclass_fields__}) for row in rows]
+            rows = c.execute(query.with_for_update(skip_locked=True, of=studies)).mappings().all()
+            claimed = [Study(**{n: row[n] for n in Study.__dataclass_fields__}) for row in rows]
+            lease = {"claimed_by": self._owner, "claimed_until": now + self._lease, "updated_at": now}
+            for study in claimed:
+                c.execute(studies.update().where(_of(studies, study)).values(**lease))
+        return claimed
 
     def snapshot(self, study: Study) -> Snapshot:
         """Read what a publication is made from."""
@@ -174,7 +175,7 @@ class Studies:
         """Try again after `wait` seconds; the study stays due."""
         values = {"claimed_until": time.time() + wait, "attempts": study.attempts + 1, "last_error": error[:MAX_ERROR]}
         with self._database.write() as c:
-            c.execute(studies.update().where(_is(asdict(study))).values(claimed_by="", **values))
+            c.execute(studies.update().where(_of(studies, study)).values(claimed_by="", **values))
 
     def settle(self, study: Study) -> bool:
         """Nothing is to be published; False when the study is another worker's by now."""
@@ -192,9 +193,9 @@ class Studies:
                 return
             for member in self._members(c, study):
                 if member.analysis and member.analysis.state == FilmState.EXPLAINED:
-                    row = {"film_id": member.film.film_id, "model": study.model}
-                    row |= {"analysis_id": member.analysis.analysis_id}
-                    self._journal.move(c, row, FilmState.FAILED, now, reason_code=code, reason=message)
+                    self._journal.move(
+                        c, vars(member.analysis), FilmState.FAILED, now, reason_code=code, reason=message
+                    )
             self._settle(c, study, StudyState.SETTLED, study.input_digest, now, published=0)
 
     def publish(
@@ -206,7 +207,6 @@ class Studies:
         routes: Mapping[str, Mapping[str, Sequence[str]]],
         priority: int,
         input_digest: str,
-        reason: str,
         settled: bool,
     ) -> bool:
         """Make results the current ones of a study, retire those that they replace, and fill the outbox.
@@ -225,8 +225,6 @@ class Studies:
             Of the deliveries, lower first.
         input_digest
             Of what the publication was made from.
-        reason
-            A `Retirement`: why what the results replace is current no more.
         settled
             False: only notes, since films are still being worked on; the study stays due.
 
@@ -242,9 +240,8 @@ class Studies:
                 return False
             if settled:
                 keep = sorted({r.uid for r in results} | {n.result.uid for n in notes})
-                of_study = (objects.c.study_key == study.study_key) & (objects.c.model == study.model)
-                of_study &= (objects.c.mode == study.mode) & (objects.c.kind != "ko") & objects.c.uid.not_in(keep)
-                study_rows.retire(c, of_study, reason, now)
+                replaced = _of(objects, study) & (objects.c.kind != "ko") & objects.c.uid.not_in(keep)
+                study_rows.retire(c, replaced, Retirement.REPLACED, now)
                 self._insert(c, study, results, now)
                 self._send(c, results, routes, priority, now)
                 report = next((r.uid for r in results if r.kind == "sr"), "")
@@ -253,9 +250,7 @@ class Studies:
                 c.execute(objects.update().where(open_reports).values(replaced_by=report or "none"))
                 for member in snapshot.members:
                     if member.explained and member.analysis:
-                        row = {"film_id": member.film.film_id, "model": study.model}
-                        row |= {"analysis_id": member.analysis.analysis_id}
-                        self._journal.move(c, row, FilmState.DONE, now, reason_code="", reason="")
+                        self._journal.move(c, vars(member.analysis), FilmState.DONE, now, reason_code="", reason="")
             for note in notes:
                 self._insert(c, study, [note.result], now)
                 goes_to = {note.result.film_id: dict.fromkeys(note.destinations, ("ko",))}
@@ -280,14 +275,13 @@ class Studies:
 
     def _issued(self, c: sa.Connection, study: Study) -> tuple[Issued, ...]:
         """What is current, and what is retired but not yet rejected or replaced."""
-        of_study = (objects.c.study_key == study.study_key) & (objects.c.model == study.model)
-        of_study &= (objects.c.mode == study.mode) & objects.c.kind.not_in(_NOT_REJECTED)
+        of_study = _of(objects, study) & objects.c.kind.not_in(_NOT_REJECTED)
         open_ = objects.c.retired_at.is_(None) | objects.c.noted.is_(False)
         open_ |= (objects.c.kind == "sr") & (objects.c.replaced_by == "")
         query = objects.select().where(of_study & open_).order_by(objects.c.created_at, objects.c.uid)
         rows = list(c.execute(query).mappings())
         at: dict[str, set[str]] = {}
-        arrived = outbox.c.uid.in_(sorted({r["uid"] for r in rows})) & study_rows.may_have_arrived(time.time())
+        arrived = outbox.c.uid.in_(sorted({r["uid"] for r in rows})) & study_rows.may_have_arrived()
         for uid, destination in c.execute(sa.select(outbox.c.uid, outbox.c.destination).where(arrived)):
             at.setdefault(uid, set()).add(destination)
         owners: dict[str, list[str]] = {}
@@ -310,7 +304,7 @@ class Studies:
 
     def _held(self, c: sa.Connection, study: Study) -> bool:
         """Whether the study is still this worker's, unchanged; held against other transactions until this one ends."""
-        row = c.execute(studies.select().where(_is(asdict(study))).with_for_update()).mappings().first()
+        row = c.execute(studies.select().where(_of(studies, study)).with_for_update()).mappings().first()
         return row is not None and (row["claimed_by"], row["revision"]) == (self._owner, study.revision)
 
     def _settle(
@@ -319,8 +313,8 @@ class Studies:
         """End a claim; a study that became due again meanwhile stays due."""
         values: dict[str, Any] = {"revision": study.revision + published, "input_digest": input_digest, "attempts": 0}
         values |= {"claimed_by": "", "claimed_until": 0.0, "last_error": "", "updated_at": now}
-        c.execute(studies.update().where(_is(asdict(study))).values(**values))
-        unchanged = _is(asdict(study)) & (studies.c.due_at == study.due_at)
+        c.execute(studies.update().where(_of(studies, study)).values(**values))
+        unchanged = _of(studies, study) & (studies.c.due_at == study.due_at)
         c.execute(studies.update().where(unchanged).values(state=state))
 
     def _insert(self, c: sa.Connection, study: Study, results: Sequence[StoredObject], now: float) -> None:
@@ -355,5 +349,5 @@ def _belongs(member: Member, study: Study) -> bool:
     return member.film.model == study.model and member.film.mode == study.mode
 
 
-def _is(row: Mapping[Any, Any]) -> sa.ColumnElement[bool]:
-    return sa.and_(*(studies.c[name] == row[name] for name in ("study_key", "model", "mode")))
+def _of(table: sa.Table, study: Study) -> sa.ColumnElement[bool]:
+    return study_rows.line_of(table, study.study_key, study.model, study.mode)

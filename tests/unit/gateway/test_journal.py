@@ -87,7 +87,6 @@ def publish(journal: Journal, results: list[StoredObject], routes: dict[str, tup
         routes={r.film_id: routes for r in results},
         priority=1,
         input_digest="sha256:i",
-        reason="replaced",
         settled=True,
     )
 

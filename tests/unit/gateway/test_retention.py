@@ -98,7 +98,6 @@ class Site:
             routes={f: {"pacs": ("sr",)} for f in film_ids},
             priority=1,
             input_digest="sha256:i",
-            reason=Retirement.REPLACED,
             settled=True,
         )
 

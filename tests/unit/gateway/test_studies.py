@@ -86,7 +86,6 @@ class Site:
             routes={r.film_id: PACS for r in results},
             priority=1,
             input_digest="sha256:i",
-            reason=Retirement.REPLACED,
             settled=settled,
         )
 
@@ -155,7 +154,7 @@ def test_a_late_film_replaces_the_report_and_keeps_the_maps(site: Site) -> None:
         ("9.2.0", "pm", frozenset({"pacs"})),
     ]
     site.studies.release_own()
-    note = Note(made("fa", "9.9", "ko"), ("9.1",), ("pacs",))
+    note = Note(made("fa", "9.9", "ko"), ("pacs",))
     again = [made(f, "9.3") for f in ("fa", "fb")] + [made("fa", "9.2.0", "pm"), made("fb", "9.2.1", "pm")]
     assert site.publish(*again, notes=[note])
     record = site.journal.records(["fa", "fb"])
@@ -191,7 +190,7 @@ def test_a_publication_of_what_has_changed_changes_nothing(site: Site) -> None:
     (study,) = site.studies.claim(10)
     snapshot = site.studies.snapshot(study)
     site.life.withdraw(["fa"], Retirement.QUALITY)
-    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "reason": "replaced", "settled": True}
+    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "settled": True}
     assert not site.studies.publish(snapshot, results=[made("fa", "9.1")], **arguments)  # type: ignore[arg-type]
     assert site.journal.film("fa").state is FilmState.WITHDRAWN
     assert site.records() == [()]
@@ -202,7 +201,7 @@ def test_two_workers_do_not_publish_one_study(site: Site) -> None:
     site.explain("fa")
     (study,) = site.studies.claim(10)
     other = Studies(site.journal, "other")
-    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "reason": "replaced", "settled": True}
+    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "settled": True}
     assert not other.publish(other.snapshot(study), results=[made("fa", "8.1")], **arguments)  # type: ignore[arg-type]
     assert site.studies.publish(site.studies.snapshot(study), results=[made("fa", "9.1")], **arguments)  # type: ignore[arg-type]
     assert not site.studies.publish(site.studies.snapshot(study), results=[made("fa", "7.1")], **arguments)  # type: ignore[arg-type]
@@ -215,7 +214,7 @@ def test_a_film_that_comes_during_a_publication_makes_the_study_due_again(site: 
     snapshot = site.studies.snapshot(study)
     time.sleep(0.01)
     site.life.reject(["fz"], Retirement.QUALITY, "test")  # another film: nothing to do with this study
-    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "reason": "replaced", "settled": True}
+    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "settled": True}
     site.journal.add_film(film("fb"))
     assert not site.studies.publish(snapshot, results=[made("fa", "9.1")], **arguments)  # type: ignore[arg-type]
     site.explain("fb")
@@ -313,7 +312,7 @@ def test_notes_do_not_wait_for_films_that_are_worked_on(site: Site) -> None:
     site.journal.add_film(film("fb"))
     assert site.studies.claim(10) == []
     site.life.withdraw(["fa"], Retirement.SAFETY)
-    note = Note(made("fa", "9.9", "ko"), ("9.1", "9.2.0"), ("pacs",))
+    note = Note(made("fa", "9.9", "ko"), ("pacs",))
     assert site.publish(notes=[note], settled=False)
     assert [e.uid for e in site.outbox.claim("pacs", 10)] == ["9.9"]
     assert site.studies.claim(10) == [], "the report waits for the film"
@@ -410,5 +409,5 @@ def test_attempts_at_a_film_that_is_not_waited_for_do_not_hold_a_publication_up(
     snapshot = impatient.snapshot(study)
     assert site.journal.begin("fb.m", 1) is not None
     site.journal.note_wait("fb.m")
-    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "reason": "replaced", "settled": True}
+    arguments = {"notes": (), "routes": {}, "priority": 1, "input_digest": "x", "settled": True}
     assert impatient.publish(snapshot, results=[made("fa", "9.1")], **arguments)  # type: ignore[arg-type]

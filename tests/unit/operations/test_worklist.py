@@ -124,7 +124,6 @@ async def test_withdrawn_and_superseded_results_bear_a_badge(
             routes={},
             priority=1,
             input_digest="d",
-            reason=Retirement.REPLACED,
             settled=True,
         )
         assert published
