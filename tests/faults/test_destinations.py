@@ -20,7 +20,8 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from tests.faults.conftest import Sites
-from tests.faults.harness import Expected, Film, Site, count, free_port, wait
+from tests.faults.harness import Expected, Film, Site, count, wait
+from tests.support import free_port
 from vidi_gateway.dimse.contexts import accepted
 from vidi_gateway.dimse.receiver import Received, Receiver
 from vidi_gateway.store.records import DeliveryState

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
-from highdicom.sr import CodedConcept
 from pydicom import dcmread
-from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from tests.faults.conftest import Sites
 from tests.faults.harness import Backends, Expected, Film, count, film, replaced, wait
+from tests.support import rejection_note
 from vidi_gateway.dimse.receiver import Receiver
 
 pytestmark = pytest.mark.timeout(3600)
@@ -108,7 +107,9 @@ def test_rejected_in_flight(site: Sites, backends: Backends, pacs: Receiver, fil
     backends.services["explainer"].freeze()
     state.send(*second)
     wait("films are worked on", lambda: state.states()["processing"] > 0)
-    state.send(*(_rejection(f) for f in rejected))  # of films that are done, in flight, and not there yet
+    state.send(
+        *(rejection_note([f.dataset], "113001") for f in rejected)
+    )  # of films that are done, in flight, and not there yet
     backends.services["explainer"].thaw()
     state.modality(last).finished()
     state.settle(len(films))
@@ -116,22 +117,3 @@ def test_rejected_in_flight(site: Sites, backends: Backends, pacs: Receiver, fil
     gone = frozenset(f.uid for f in rejected)
     notes = count("rejection notes in flight", state, pacs, Expected(films, states, withdrawn=gone))
     assert notes >= 2 * sum(f.uid in gone for f in first), "what was there already is rejected: report and capture"
-
-
-def _rejection(one: Film) -> bytes:
-    """A note as an archive writes it (IHE RAD, Imaging Object Change Management): rejected for quality reasons."""
-    title = CodedConcept("113001", "DCM", "Rejected for Quality Reasons")
-    document = KeyObjectSelectionDocument(
-        evidence=[one.dataset],
-        content=KeyObjectSelection(document_title=title, referenced_objects=[one.dataset]),
-        series_instance_uid=generate_uid(),
-        series_number=99,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="Archive",
-        institution_name="Test",
-        institutional_department_name="Test",
-    )
-    buffer = io.BytesIO()
-    document.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

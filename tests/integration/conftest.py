@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -22,6 +21,7 @@ import trustme
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
+from tests.support import free_port, stop
 from vidi.phantoms import PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.address import Address
 from vidi_gateway.tls import ClientTls, ServerTls
@@ -70,13 +70,6 @@ class Orthanc:
             self.call(f"/patients/{patient}", method="DELETE")
 
 
-def free_port() -> int:
-    """A port that nobody uses."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 @contextmanager
 def running(directory: Path, modalities: dict[str, int], **changes: Any) -> Iterator[Orthanc]:
     """Start Orthanc; stop it by its own pid."""
@@ -114,12 +107,7 @@ def running(directory: Path, modalities: dict[str, int], **changes: Any) -> Iter
     try:
         yield _awaited(Orthanc(f"http://127.0.0.1:{http}", dicom, log, modalities), process)
     finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
 
 
 def _awaited(orthanc: Orthanc, process: subprocess.Popen[bytes]) -> Orthanc:

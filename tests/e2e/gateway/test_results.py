@@ -12,6 +12,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
+from tests.support import part10, uid_of
 from vidi.phantoms import PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.objects import RejectionNote, RejectionReason, read_rejection
@@ -31,17 +32,7 @@ def in_study(film: bytes, study_uid: str, **changes: Any) -> bytes:
     ds.PatientID, ds.PatientName = "PRIOR-77", "Canary^Carla"
     for keyword, value in changes.items():
         setattr(ds, keyword, value)
-    return encoded(ds)
-
-
-def encoded(ds: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def uid_of(film: bytes) -> str:
-    return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
+    return part10(ds)
 
 
 class Archive:
@@ -127,7 +118,7 @@ def test_corrected_demographics_withdraw_and_reissue(
     gateway.settle(1)
     corrected = dcmread(io.BytesIO(study_films[0]))
     corrected.PatientID, corrected.PatientName = "CORRECT-88", "Other^Olga"
-    gateway.send(encoded(corrected))
+    gateway.send(part10(corrected))
     gateway.settle(1)
     assert gateway.states() == {"done": 1}
     by_patient = {str(r.PatientID): r for r in archive.current(SR)}
@@ -171,7 +162,7 @@ def test_a_rejection_note_takes_results_back_and_bars_the_film(
     assert (last.VerificationFlag, last.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
     assert last.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
     # Our own notes sent back to us change nothing.
-    assert all(s.status == 0 for s in gateway.send(*[encoded(n) for n in archive.all(KOS)]))
+    assert all(s.status == 0 for s in gateway.send(*[part10(n) for n in archive.all(KOS)]))
     assert gateway.states() == {"withdrawn": 3}
 
 

@@ -15,6 +15,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, generate_uid
 
+from tests.support import uid_of
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.records import FilmState
@@ -56,10 +57,6 @@ def computed_tomography(film: bytes) -> bytes:
     buffer = io.BytesIO()
     ds.save_as(buffer)
     return buffer.getvalue()
-
-
-def uid_of(film: bytes) -> str:
-    return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
 
 
 def test_live_films_are_sent_shadow_films_are_not_and_ignored_films_are_dropped(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
+from tests.support import uid_of
 from vidi_gateway.dimse.receiver import Receiver
 from vidi_gateway.dimse.scu import Sent
 
@@ -18,10 +18,6 @@ from vidi_gateway.dimse.scu import Sent
 pytestmark = pytest.mark.timeout(1800)
 
 Launch = Callable[..., Any]
-
-
-def uid_of(film: bytes) -> str:
-    return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
 
 
 def test_killed_twice_with_twenty_films_in_flight(

@@ -16,8 +16,9 @@ import httpx
 import pytest
 from pydicom import Dataset, dcmread
 
-from tests.e2e.gateway.conftest import GatewayProcess, backends, free_port, wait_until
+from tests.e2e.gateway.conftest import GatewayProcess, wait_until
 from tests.integration.conftest import PASSWORD, USER, Orthanc, running
+from tests.support import backends, free_port
 from vidi.embedded import Suite
 from vidi.phantoms import SEVERITIES, PhantomSpec, make, to_dicom
 
@@ -106,11 +107,6 @@ def put(orthanc: Orthanc, films: list[bytes]) -> list[str]:
     """Store films in Orthanc as its users do; its ids of them."""
     with httpx.Client(base_url=orthanc.http, auth=(USER, PASSWORD), timeout=60, trust_env=False) as client:
         return [str(client.post("/instances", content=film).raise_for_status().json()["ID"]) for film in films]
-
-
-def uid_of(film: bytes) -> str:
-    """Its SOP Instance UID."""
-    return str(header_of(film).SOPInstanceUID)
 
 
 def header_of(film: bytes) -> Dataset:

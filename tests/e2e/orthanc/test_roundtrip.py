@@ -19,8 +19,9 @@ from pydicom import Dataset
 from pynetdicom import AE
 from requests import Session
 
-from tests.e2e.orthanc.conftest import COUNTS, Site, draw, header_of, open_site, post, put, uid_of, wait_until
+from tests.e2e.orthanc.conftest import COUNTS, Site, draw, header_of, open_site, post, put, wait_until
 from tests.integration.conftest import PASSWORD, USER, Orthanc
+from tests.support import uid_of
 from vidi.embedded import Suite
 from vidi_gateway.store.schema import outbox
 

@@ -22,7 +22,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from tests.integration.conftest import free_port
+from tests.support import free_port
 from vidi.phantoms import PhantomSpec, make, to_dicom
 from vidi_gateway.store.audit import Audit
 from vidi_gateway.store.database import Database
@@ -149,11 +149,6 @@ def varied(film: bytes, **changes: Any) -> bytes:
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def uid_of(film: bytes) -> str:
-    """Its SOP Instance UID."""
-    return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
 
 
 class Relay:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.archives.conftest import Served, archives, uid_of, varied
-from tests.integration.conftest import AE, PASSWORD, USER, Orthanc, free_port, running
+from tests.integration.archives.conftest import Served, archives, varied
+from tests.integration.conftest import AE, PASSWORD, USER, Orthanc, running
+from tests.support import free_port, uid_of
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydicom.uid import generate_uid
 
-from tests.integration.archives.conftest import Relay, Served, archives, uid_of, varied
+from tests.integration.archives.conftest import Relay, Served, archives, varied
 from tests.integration.conftest import AE, PASSWORD, USER, Orthanc
+from tests.support import uid_of
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -18,7 +18,8 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, generate_uid
 
-from tests.integration.archives.conftest import Served, uid_of, varied
+from tests.integration.archives.conftest import Served, varied
+from tests.support import uid_of
 
 pytestmark = pytest.mark.timeout(900)
 

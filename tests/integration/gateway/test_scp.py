@@ -21,6 +21,7 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, Explicit
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.dimse_primitives import C_STORE
 
+from tests.support import uid_of
 from vidi.errors import Exhausted
 from vidi_gateway.dimse.scu import Address, Outcome, echo
 from vidi_gateway.dimse.sender import send_files
@@ -46,10 +47,6 @@ def edited(film: bytes, **changes: Any) -> bytes:
 
 def states(node: Any) -> dict[str, int]:
     return {state.value: n for state, n in node.journal.state_counts().items()}
-
-
-def uid_of(film: bytes) -> str:
-    return str(dcmread(io.BytesIO(film), stop_before_pixels=True).SOPInstanceUID)
 
 
 def raw_store(port: int, dataset: bytes, uid: str) -> int | None:

@@ -5,15 +5,12 @@ How much is thrown at it: VIDI_HOSTILE_SCALE times what is usual, 1 unless set (
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import os
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +19,9 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 
-from vidi.embedded import Suite, suite
+from tests import support
+from tests.support import backends
+from vidi.embedded import Suite
 from vidi.phantoms import PhantomSpec, make, to_dicom
 from vidi_gateway.dimse.scu import Address, Outcome, echo
 from vidi_gateway.dimse.sender import send_files
@@ -36,13 +35,12 @@ MEMORY = 600 << 20
 MAX_FILM = 8 << 20
 SECRET = "Verysecret^Patient"
 
+__all__ = ["backends"]  # a fixture of this folder
+
 
 def wait_until(what: str, true: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait; fail when it does not come true."""
-    end = time.monotonic() + patience
-    while not true():
-        assert time.monotonic() < end, f"not in {patience:.0f} s: {what}"
-        time.sleep(0.05)
+    support.wait_until(what, true, patience)
 
 
 def phantom(seed: int, **attributes: Any) -> Dataset:
@@ -65,27 +63,6 @@ def part10(ds: Dataset) -> bytes:
 def scale() -> int:
     """Factor on the number of attacks."""
     return int(os.environ.get("VIDI_HOSTILE_SCALE", "1"))
-
-
-@pytest.fixture(scope="session")
-def backends(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """A real classifier and explainer with the tiny bundles, served from a thread."""
-    started: list[Suite] = []
-    ready, stop = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        overrides: dict[str, Any] = {"data_dir": tmp_path_factory.mktemp("backends"), "model_dir": model_dir}
-        async with suite(services=("classifier", "explainer"), default_model="tiny-severity", **overrides) as running:
-            started.append(running)
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(PATIENCE)
-    yield started[0]
-    stop.set()
-    thread.join()
 
 
 @dataclass
@@ -227,12 +204,7 @@ def target(backends: Suite, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         done = running.counts().get(FilmState.DONE, 0)
         assert done >= running.good, "every good film between the attacks has its result"
     finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        support.stop(process)
         database.close()
 
 

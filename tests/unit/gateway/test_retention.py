@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.support import SUMMARY
 from vidi.errors import NotFound
-from vidi.imaging.geometry import Affine
 from vidi_gateway.audit.settings import RecordSettings
 from vidi_gateway.handlers.films import Films
 from vidi_gateway.pipeline.retention import DAY, Sweeper
@@ -23,23 +23,12 @@ from vidi_gateway.store.journal import Journal
 from vidi_gateway.store.lifecycle import Lifecycle
 from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.reader import analysis_id
-from vidi_gateway.store.records import ClassSummary, FilmState, NewFilm, Retirement, StoredObject, Summary
+from vidi_gateway.store.records import FilmState, NewFilm, Retirement, StoredObject
 from vidi_gateway.store.retention import Retention
 from vidi_gateway.store.schema import analyses, films, outbox
 from vidi_gateway.store.site_key import SiteKey
 from vidi_gateway.store.studies import Studies
 from vidi_gateway.threads import Threads
-
-SUMMARY = Summary(
-    prediction="normal",
-    classes=(ClassSummary("normal", 0.5, 0.0, 0.0, 0.0, 0.0),),
-    calibrated=False,
-    cache_hit=False,
-    explanation_key="ab" * 32,
-    background_digest="sha256:0",
-    method="shap/float32",
-    map_to_film=Affine(1, 0, 0, 0, 1, 0),
-)
 
 
 class Site:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from vidi.imaging.geometry import Affine
+from tests.support import SUMMARY
 from vidi.imaging.notes import Refusal
 from vidi_gateway.store.arrivals import Arrivals
 from vidi_gateway.store.database import Database
@@ -17,27 +17,15 @@ from vidi_gateway.store.outbox import Outbox
 from vidi_gateway.store.reader import analysis_id
 from vidi_gateway.store.records import (
     Arrival,
-    ClassSummary,
     DeliveryState,
     FilmState,
     NewFilm,
     Retirement,
     StoredObject,
-    Summary,
     Verdict,
 )
 from vidi_gateway.store.studies import Note, Studies
 
-SUMMARY = Summary(
-    prediction="normal",
-    classes=(ClassSummary("normal", 0.5, 0.0, 0.0, 0.0, 0.0),),
-    calibrated=False,
-    cache_hit=False,
-    explanation_key="ab" * 32,
-    background_digest="sha256:0",
-    method="shap/float32",
-    map_to_film=Affine(1, 0, 0, 0, 1, 0),
-)
 PACS = {"pacs": ("sr", "sc", "pm")}
 
 
